@@ -1,0 +1,35 @@
+"""The operators: packed layout, checked, differentiable. Twins in plain torch stand in `glm4v.ops.reference`."""
+
+from glm4v.ops.reference import (
+    Patches,
+    add_position_embedding,
+    add_rms_norm,
+    linear,
+    linear_cross_entropy,
+    packed_attention,
+    paged_attention,
+    patch_embed,
+    patchify,
+    rms_norm,
+    rope_2d,
+    rope_3d,
+    sandwich_norm,
+    swiglu,
+)
+
+__all__ = [
+    "Patches",
+    "add_position_embedding",
+    "add_rms_norm",
+    "linear",
+    "linear_cross_entropy",
+    "packed_attention",
+    "paged_attention",
+    "patch_embed",
+    "patchify",
+    "rms_norm",
+    "rope_2d",
+    "rope_3d",
+    "sandwich_norm",
+    "swiglu",
+]
