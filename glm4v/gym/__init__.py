@@ -1,0 +1,6 @@
+"""The gym: small procedural problems on real pixels, written as files that trainers and evaluation read."""
+
+from pathlib import Path
+
+TOKENIZER = Path(__file__).parent / "tokenizer"
+"""The committed folder of the gym's tokenizer: `transformers.AutoTokenizer` and `glm4v.Processor` load it."""
