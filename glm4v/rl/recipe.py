@@ -1,0 +1,78 @@
+"""The recipe of an RLCS run: train.recipe's base and the fields that only reinforcement learning has."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
+
+from glm4v.rl.loss import Averaging
+from glm4v.train.recipe import Every, OptimSection, Recipe, Section, Share
+
+Positive = Annotated[float, Field(gt=0, le=1)]
+Paths = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+
+
+class ProblemSection(Section):
+    """JSONL files of problems with answers that a verifier can check."""
+
+    train: Paths = ()
+    evaluation: Paths = ()
+    evaluation_problems: NonNegativeInt = 0  # evaluate on the first so many; 0 means all
+    max_tokens: PositiveInt = 8192  # of one packed micro-batch
+
+
+class RolloutSection(Section):
+    """How responses are sampled."""
+
+    groups: PositiveInt = 32  # informative groups a step trains on
+    responses: Annotated[int, Field(ge=2)] = 8  # of one prompt: a group
+    max_new_tokens: PositiveInt = 2048
+    thinking_budget: PositiveInt | None = None  # sampled tokens after which the answer is forced; default: never
+    temperature: PositiveFloat = 1.0
+    top_p: Positive = 1.0  # below 1 starves part of the vocabulary and ends in garbled text
+
+
+class CurriculumSection(Section):
+    """Which problems are drawn.
+
+    "uniform" draws every problem alike and trains on all groups; "weights" draws by pass rate; "rlcs" does so and
+    draws more by the ratio EMA, then trains on informative groups only.
+    """
+
+    sampling: Literal["rlcs", "weights", "uniform"] = "rlcs"
+    floor: Positive = 0.1  # least weight of a problem, relative to one at a pass rate of 0.5
+    ageing: Positive = 0.95  # factor on what is known of a pass rate, each step
+    prior: PositiveFloat = 8.0  # trials that the cell's pass rate counts for in a problem's
+    cap: Annotated[float, Field(ge=1)] = 4.0  # largest dynamic sampling expansion
+    ratio_decay: Annotated[float, Field(ge=0, lt=1)] = 0.9  # of the moving average of the share of uninformative groups
+
+
+class DifficultySection(Section):
+    """Offline tiers, from the pass rates of the model the run starts from."""
+
+    problems_per_cell: NonNegativeInt = 0  # problems graded of each (domain, label); 0 keeps the labels as tiers
+    responses: PositiveInt = 8  # to each
+
+
+class PolicySection(Section):
+    """The clipped loss."""
+
+    averaging: Averaging = "sample"
+    clip_low: Share = 0.2
+    clip_high: PositiveFloat = 0.28
+    updates_per_rollout: PositiveInt = 1  # mini-batches that a step's groups are dealt into, an optimizer step each
+
+
+class RlcsRecipe(Recipe):
+    """Reinforcement learning with curriculum sampling."""
+
+    command: ClassVar[str] = "rlcs"
+
+    out: str = "runs/rlcs"
+    reward: str | None = None  # "package.module:function" of (problem, response text) -> [0, 1]; default: the verifiers
+    samples_every: Every = 10  # steps between two panels of responses in samples/
+    optim: OptimSection = OptimSection(learning_rate=1e-6, schedule="constant", warmup_steps=10, weight_decay=0.0)
+    data: ProblemSection = ProblemSection()
+    rollout: RolloutSection = RolloutSection()
+    curriculum: CurriculumSection = CurriculumSection()
+    difficulty: DifficultySection = DifficultySection()
+    policy: PolicySection = PolicySection()
