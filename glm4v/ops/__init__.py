@@ -3,19 +3,17 @@
 from glm4v.ops.reference import (
     Patches,
     add_position_embedding,
-    add_rms_norm,
     linear,
     linear_cross_entropy,
     packed_attention,
     paged_attention,
     patch_embed,
     patchify,
-    rms_norm,
     rope_2d,
     rope_3d,
-    sandwich_norm,
     swiglu,
 )
+from glm4v.ops.rms_norm import add_rms_norm, rms_norm, sandwich_norm
 
 __all__ = [
     "Patches",

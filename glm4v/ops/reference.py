@@ -1,4 +1,4 @@
-"""Plain-torch twins of every operator, in the contract's names: the oracle of the tests (in float64) and the fallback on
+"""Plain-torch twins of every operator, in the contract's names: oracle of the tests (in float64) and fallback on
 devices for which no native kernels were built. Differentiable by torch's own autograd. They assume checked arguments.
 """
 
@@ -36,7 +36,7 @@ def bounds(cu_seqlens: Tensor) -> list[tuple[int, int]]:
 
 
 def merge_order(grid_thw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """For every patch of `grid_thw` [N, 3], in merge order: its row, its column and the number of its grid, each [P]."""
+    """Row, column and number of its grid for every patch of `grid_thw` [N, 3], in merge order, each [P]."""
     rows, columns, grids = [], [], []
     for index, (t, h, w) in enumerate(grid_thw.tolist()):
         row = torch.arange(h).view(h // MERGE, 1, MERGE, 1).expand(h // MERGE, w // MERGE, MERGE, MERGE)

@@ -1,0 +1,97 @@
+// Reading tensors from Python and the checks every binding shares.
+#include "view.h"
+
+namespace glm4v {
+
+namespace {
+
+const char* dtype_name(DType dtype) {
+  switch (dtype) {
+    case DType::f32:
+      return "float32";
+    case DType::bf16:
+      return "bfloat16";
+    case DType::i32:
+      return "int32";
+    case DType::i64:
+      return "int64";
+    case DType::u8:
+      return "uint8";
+  }
+  return "unknown";
+}
+
+}  // namespace
+
+DType dtype_of(py::handle dtype, const char* name) {
+  // dtypes are singletons in torch: the text is read once for each, then the object's address decides
+  static PyObject* known[5] = {};
+  for (int i = 0; i < 5; ++i)
+    if (known[i] == dtype.ptr()) return static_cast<DType>(i);
+  const std::string text = py::str(dtype);
+  for (int i = 0; i < 5; ++i)
+    if (text == std::string("torch.") + dtype_name(static_cast<DType>(i))) {
+      known[i] = dtype.inc_ref().ptr();
+      return static_cast<DType>(i);
+    }
+  fail(name, "is " + text + "; expected float32, bfloat16, int32, int64 or uint8");
+}
+
+View view(const py::handle& tensor, const char* name, int contiguous) {
+  static const py::str data_ptr("data_ptr"), shape_name("shape"), stride_name("stride"), dtype_name("dtype");
+  View v;
+  v.name = name;
+  v.data = reinterpret_cast<void*>(py::cast<uintptr_t>(tensor.attr(data_ptr)()));
+  v.dtype = dtype_of(tensor.attr(dtype_name), name);
+  const py::tuple shape = tensor.attr(shape_name);
+  const py::tuple stride = tensor.attr(stride_name)();
+  v.rank = static_cast<int>(shape.size());
+  require(v.rank <= View::kMaxRank, name, "has " + std::to_string(v.rank) + " dimensions; at most 5 are supported");
+  int64_t dense = 1;
+  for (int i = v.rank - 1; i >= 0; --i) {
+    v.shape[i] = py::cast<int64_t>(shape[i]);
+    v.stride[i] = py::cast<int64_t>(stride[i]);
+    if (v.rank - i <= contiguous && v.shape[i] > 1)
+      require(v.stride[i] == dense, name,
+              "dimension " + std::to_string(i) + " has stride " + std::to_string(v.stride[i]) + "; expected " +
+                  std::to_string(dense) + " (make it contiguous)");
+    dense *= v.shape[i];
+  }
+  return v;
+}
+
+View optional_view(const py::handle& tensor, const char* name) {
+  if (tensor.is_none()) return View{.name = name};
+  return view(tensor, name);
+}
+
+void expect_shape(const View& v, std::initializer_list<int64_t> shape) {
+  bool same = v.rank == static_cast<int>(shape.size());
+  std::string wanted;
+  int i = 0;
+  for (int64_t size : shape) {
+    same = same && (size < 0 || v.shape[i] == size);
+    wanted += (i++ ? ", " : "") + (size < 0 ? std::string("*") : std::to_string(size));
+  }
+  require(same, v.name, "has shape " + shape_text(v) + "; expected [" + wanted + "]");
+}
+
+void expect_dtype(const View& v, DType dtype) {
+  require(v.dtype == dtype, v.name, std::string("is ") + dtype_name(v.dtype) + "; expected " + dtype_name(dtype));
+}
+
+void expect_cu_seqlens(const View& v, int64_t total) {
+  expect_dtype(v, DType::i32);
+  expect_shape(v, {-1});
+  require(v.shape[0] >= 1, v.name, "is empty; expected at least one entry, 0");
+  const int32_t* at = v.as<const int32_t>();
+  require(at[0] == 0, v.name, "starts at " + std::to_string(at[0]) + "; expected 0");
+  for (int64_t i = 1; i < v.shape[0]; ++i)
+    require(at[i] >= at[i - 1], v.name,
+            "descends from " + std::to_string(at[i - 1]) + " to " + std::to_string(at[i]) + " at entry " +
+                std::to_string(i));
+  require(at[v.shape[0] - 1] == total, v.name,
+          "ends at " + std::to_string(at[v.shape[0] - 1]) + "; expected " + std::to_string(total) + " tokens");
+}
+
+}  // namespace glm4v

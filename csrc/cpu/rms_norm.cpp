@@ -1,0 +1,143 @@
+// rms_norm, add_rms_norm and sandwich_norm: statistics in float32, the normalised value rounded to the activations'
+// type before the weight multiplies it (as transformers' Glm4vRMSNorm). A row is read from memory once and stays in
+// cache.
+#include <cmath>
+
+#include "kernels.h"
+#include "simd.h"
+#include "threads.h"
+
+namespace glm4v::GLM4V_ISA {
+namespace {
+
+float inverse_rms(float squares, int64_t columns, float eps) {
+  return 1.0f / std::sqrt(squares / static_cast<float>(columns) + eps);
+}
+
+// norm(x; weight) at one vector, as stored.
+template <typename T>
+F32 normed(F32 x, float inverse, F32 weight) {
+  return rounded<T>(weight * rounded<T>(x * inverse));
+}
+
+template <typename T>
+float sum_of_squares(const T* x, int64_t columns) {
+  F32 squares{};
+  for_vectors(columns, [&](int64_t i, int n) {
+    const F32 v = load_some(x + i, n);
+    squares += v * v;
+  });
+  return sum(squares);
+}
+
+template <typename T>
+void forward_row(const RmsNorm& a, int64_t row) {
+  const int64_t offset = row * a.columns;
+  const T* x = static_cast<const T*>(a.x) + offset;
+  const T* residual = a.residual ? static_cast<const T*>(a.residual) + offset : nullptr;
+  const T* post_weight = static_cast<const T*>(a.post_weight);
+  const T* weight = static_cast<const T*>(a.weight);
+  T* h = static_cast<T*>(a.h) + offset;
+  T* out = static_cast<T*>(a.out) + offset;
+
+  F32 squares{};
+  if (residual) {
+    const float post = post_weight ? inverse_rms(sum_of_squares(x, a.columns), a.columns, a.eps) : 0;
+    for_vectors(a.columns, [&](int64_t i, int n) {
+      F32 v = load_some(x + i, n);
+      if (post_weight) v = normed<T>(v, post, load_some(post_weight + i, n));
+      v = rounded<T>(v + load_some(residual + i, n));
+      store_some(h + i, v, n);
+      squares += v * v;
+    });
+  }
+  const T* input = residual ? h : x;
+  const float inverse = inverse_rms(residual ? sum(squares) : sum_of_squares(x, a.columns), a.columns, a.eps);
+  for_vectors(a.columns, [&](int64_t i, int n) {
+    store_some(out + i, normed<T>(load_some(input + i, n), inverse, load_some(weight + i, n)), n);
+  });
+}
+
+// Gradient through norm(x; weight) for one row: adds to grad_weight [columns], calls emit(i, n, grad of x).
+//   g = grad * weight, n = x * inverse:   grad_x = inverse * (g - n * mean(g * n))
+template <typename T, typename Gradient, typename Emit>
+inline void backward_norm(const T* x, const T* weight, int64_t columns, float eps, float* grad_weight,
+                          Gradient&& gradient, Emit&& emit) {
+  F32 squares{}, products{};
+  for_vectors(columns, [&](int64_t i, int n) {
+    const F32 v = load_some(x + i, n);
+    squares += v * v;
+    products += v * gradient(i, n) * load_some(weight + i, n);
+  });
+  const float inverse = inverse_rms(sum(squares), columns, eps);
+  const float mean = sum(products) * inverse / static_cast<float>(columns);
+  for_vectors(columns, [&](int64_t i, int n) {
+    const F32 grad = gradient(i, n);
+    const F32 normalised = load_some(x + i, n) * inverse;
+    const F32 g = grad * load_some(weight + i, n);
+    store_some(grad_weight + i, load_some(grad_weight + i, n) + grad * normalised, n);
+    emit(i, n, inverse * (g - normalised * mean));
+  });
+}
+
+template <typename T>
+void backward_row(const RmsNormBackward& a, int64_t row, float* grad_weight, float* grad_post_weight) {
+  const int64_t offset = row * a.columns;
+  const T* grad_out = static_cast<const T*>(a.grad_out) + offset;
+  const T* grad_h = a.grad_h ? static_cast<const T*>(a.grad_h) + offset : nullptr;
+  const T* h = static_cast<const T*>(a.h) + offset;
+  T* grad_x = static_cast<T*>(a.grad_x) + offset;
+  T* grad_residual = a.grad_residual ? static_cast<T*>(a.grad_residual) + offset : grad_x;
+
+  backward_norm(
+      h, static_cast<const T*>(a.weight), a.columns, a.eps, grad_weight,
+      [&](int64_t i, int n) { return load_some(grad_out + i, n); },
+      [&](int64_t i, int n, F32 grad) {
+        if (grad_h) grad += load_some(grad_h + i, n);
+        store_some(grad_residual + i, grad, n);
+      });
+  if (!a.post_weight) return;
+  backward_norm(
+      static_cast<const T*>(a.x) + offset, static_cast<const T*>(a.post_weight), a.columns, a.eps, grad_post_weight,
+      [&](int64_t i, int n) { return load_some(grad_residual + i, n); },
+      [&](int64_t i, int n, F32 grad) { store_some(grad_x + i, grad, n); });
+}
+
+void add_partials(const float* partials, int64_t columns, float* total) {
+  for_vectors(columns, [&](int64_t i, int n) {
+    F32 all{};
+    for (int p = 0; p < kPartials; ++p) all += load_some(partials + p * columns + i, n);
+    store_some(total + i, all, n);
+  });
+}
+
+void clear(float* p, int64_t columns) {
+  for_vectors(columns, [&](int64_t i, int n) { store_some(p + i, F32{}, n); });
+}
+
+template <typename T>
+void forward(const RmsNorm& a) {
+  parallel_for(a.rows, a.rows * a.columns, [&](int64_t row) { forward_row<T>(a, row); });
+}
+
+template <typename T>
+void backward(const RmsNormBackward& a) {
+  parallel_for(kPartials, a.rows * a.columns, [&](int64_t part) {
+    float* weight = a.partial_weight + part * a.columns;
+    float* post_weight = a.post_weight ? a.partial_post_weight + part * a.columns : nullptr;
+    clear(weight, a.columns);
+    if (post_weight) clear(post_weight, a.columns);
+    for (int64_t row = part * a.rows / kPartials; row < (part + 1) * a.rows / kPartials; ++row)
+      backward_row<T>(a, row, weight, post_weight);
+  });
+  add_partials(a.partial_weight, a.columns, a.grad_weight);
+  if (a.post_weight) add_partials(a.partial_post_weight, a.columns, a.grad_post_weight);
+}
+
+}  // namespace
+
+void rms_norm(const RmsNorm& a) { a.dtype == DType::f32 ? forward<float>(a) : forward<bf16>(a); }
+
+void rms_norm_backward(const RmsNormBackward& a) { a.dtype == DType::f32 ? backward<float>(a) : backward<bf16>(a); }
+
+}  // namespace glm4v::GLM4V_ISA

@@ -1,0 +1,177 @@
+// The only door to the processor's vectors: F32, one vector of W floats, and what operators do with it.
+// Written once in GCC vector extensions, which the compiler lowers for whatever instruction set the file is compiled
+// for; intrinsics stand here where the compiler does not find the instruction. Compiled once a variant, everything in
+// the variant's namespace and with internal linkage, so that the linker cannot mix two variants.
+#pragma once
+
+#include <cstdint>
+
+#if GLM4V_NATIVE_BF16 || defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+namespace glm4v::GLM4V_ISA {
+namespace {
+
+constexpr int W = GLM4V_WIDTH;  // floats in a vector: 4, 8 or 16
+
+using F32 = float __attribute__((vector_size(4 * W)));
+using I32 = int32_t __attribute__((vector_size(4 * W)));
+using U32 = uint32_t __attribute__((vector_size(4 * W)));
+using U16 = uint16_t __attribute__((vector_size(2 * W)));
+
+struct bf16 {
+  uint16_t bits;
+};
+
+inline float to_float(float x) { return x; }
+inline float to_float(bf16 x) { return __builtin_bit_cast(float, uint32_t{x.bits} << 16); }
+
+inline F32 set1(float x) { return F32{} + x; }
+
+// memory: whole vectors, unaligned ------------------------------------------------------------------------------------
+
+inline F32 load(const float* p) {
+  F32 v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+
+inline void store(float* p, F32 v) { __builtin_memcpy(p, &v, sizeof v); }
+
+inline F32 widen(U16 bits) { return (F32)(__builtin_convertvector(bits, U32) << 16); }
+
+// Round to nearest, ties to even; a NaN stays a quiet NaN.
+inline U16 narrow(F32 v) {
+#if GLM4V_NATIVE_BF16 && defined(__AVX512BF16__)
+  return (U16)_mm512_cvtneps_pbh((__m512)v);
+#else
+  const U32 bits = (U32)v;
+  const U32 rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+  return __builtin_convertvector((v != v) ? (U32{} + 0x7fc0) : rounded, U16);
+#endif
+}
+
+inline F32 load(const bf16* p) {
+  U16 bits;
+  __builtin_memcpy(&bits, p, sizeof bits);
+  return widen(bits);
+}
+
+inline void store(bf16* p, F32 v) {
+  const U16 bits = narrow(v);
+  __builtin_memcpy(p, &bits, sizeof bits);
+}
+
+// memory: the first n < W elements; lanes past them load as 0 and are not stored
+// -----------------------------------------
+
+template <typename T>
+inline F32 load(const T* p, int n) {
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__)
+  const __mmask16 mask = static_cast<__mmask16>((1u << n) - 1);
+  if constexpr (sizeof(T) == 4)
+    return (F32)_mm512_maskz_loadu_ps(mask, p);
+  else
+    return widen((U16)_mm256_maskz_loadu_epi16(mask, p));
+#else
+  T lanes[W] = {};
+  for (int i = 0; i < n; ++i) lanes[i] = p[i];
+  return load(lanes);
+#endif
+}
+
+template <typename T>
+inline void store(T* p, F32 v, int n) {
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__)
+  const __mmask16 mask = static_cast<__mmask16>((1u << n) - 1);
+  if constexpr (sizeof(T) == 4)
+    _mm512_mask_storeu_ps(p, mask, (__m512)v);
+  else
+    _mm256_mask_storeu_epi16(p, mask, (__m256i)narrow(v));
+#else
+  T lanes[W];
+  store(lanes, v);
+  for (int i = 0; i < n; ++i) p[i] = lanes[i];
+#endif
+}
+
+// `v` as it would read after being stored as T.
+template <typename T>
+inline F32 rounded(F32 v) {
+  if constexpr (sizeof(T) == 4)
+    return v;
+  else
+    return widen(narrow(v));
+}
+
+// arithmetic ----------------------------------------------------------------------------------------------------------
+
+inline F32 min(F32 a, F32 b) { return a < b ? a : b; }
+inline F32 max(F32 a, F32 b) { return a > b ? a : b; }
+
+// Lanes are folded in halves, in the same order in every variant of one width.
+inline float sum(F32 v) {
+  float lanes[W];
+  store(lanes, v);
+  for (int half = W / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  return lanes[0];
+}
+
+inline float max(F32 v) {
+  float lanes[W];
+  store(lanes, v);
+  for (int half = W / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i) lanes[i] = lanes[i] > lanes[i + half] ? lanes[i] : lanes[i + half];
+  return lanes[0];
+}
+
+// e^x: x = n ln2 + r, a polynomial of degree 6 on |r| <= ln2 / 2 (relative error 3e-7), n added to the exponent.
+// Below -87 the result is 0 to within the smallest normal number; above 88 it is infinite.
+inline F32 exp(F32 x) {
+  const F32 low = set1(-87.3f), high = set1(88.7f);
+  const F32 clamped = min(max(x, low), high);
+  const F32 n = (clamped * 1.44269504f + 12582912.0f) - 12582912.0f;  // adding 1.5 * 2^23 rounds to an integer
+  const F32 r = (clamped - n * 0.693145752f) - n * 1.42860677e-6f;
+  F32 p = set1(1.0f / 720);
+  p = p * r + 1.0f / 120;
+  p = p * r + 1.0f / 24;
+  p = p * r + 1.0f / 6;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  // 2^n in two factors: n reaches 128, whose exponent alone does not fit a float
+  const I32 whole = __builtin_convertvector(n, I32);
+  const I32 half = whole >> 1;
+  const F32 scaled = p * (F32)((half + 127) << 23) * (F32)((whole - half + 127) << 23);
+  const F32 tail = x > high ? set1(__builtin_inff()) : scaled;
+  return x < low ? F32{} : (x != x ? x : tail);
+}
+
+inline F32 sigmoid(F32 x) { return 1.0f / (1.0f + exp(-x)); }
+
+// Calls f(i, n) for every vector of a row of `length` elements: n == W for whole vectors, fewer for the last.
+template <typename Body>
+inline __attribute__((always_inline)) void for_vectors(int64_t length, Body&& body) {
+  int64_t i = 0;
+  for (; i + W <= length; i += W) body(i, W);
+  if (i < length) body(i, static_cast<int>(length - i));
+}
+
+// Whole vectors and tails through one name, for bodies of for_vectors.
+template <typename T>
+inline F32 load_some(const T* p, int n) {
+  return n == W ? load(p) : load(p, n);
+}
+
+template <typename T>
+inline void store_some(T* p, F32 v, int n) {
+  if (n == W)
+    store(p, v);
+  else
+    store(p, v, n);
+}
+
+}  // namespace
+}  // namespace glm4v::GLM4V_ISA

@@ -1,0 +1,123 @@
+"""Where operators are registered and the native modules are loaded; the checks that every operator's arguments pass.
+
+An operator is `define`d once with a CPU kernel, a Meta function and (`register_autograd`) a backward that is an operator of
+its own, so that torch.compile traces through it. On devices without native kernels its twin in `reference` runs.
+"""
+
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from glm4v.build_info import source_hash
+
+BUILD_COMMAND = "pip install -e . --no-build-isolation"
+FLOATS = (torch.float32, torch.bfloat16, torch.float16)
+
+LIBRARY = torch.library.Library("glm4v", "DEF")
+
+
+def load_cpu() -> ModuleType:
+    """The extension module, after torch (whose OpenMP runtime it shares). Raises ImportError, one line with the fix."""
+    try:
+        module = import_module("glm4v._cpu")
+    except ImportError as error:
+        raise ImportError(
+            f"glm4v's CPU extension is missing or cannot be loaded ({error}); build it with: {BUILD_COMMAND}"
+        ) from None
+    root = Path(__file__).parents[2]
+    if (root / "csrc").is_dir() and source_hash(root) != module.source_hash:
+        warnings.warn(
+            f"glm4v._cpu was built from other sources than csrc/; rebuild it with: {BUILD_COMMAND}", stacklevel=2
+        )
+    isa = os.environ.get("GLM4V_CPU_ISA")
+    if isa and not module.use_isa(isa):
+        runs = [name for name, (_, here) in module.variants().items() if here]
+        raise ImportError(f"GLM4V_CPU_ISA={isa!r} is not in this binary or not on this machine; choose one of {runs}")
+    return module
+
+
+native = load_cpu()
+
+
+def define(
+    schema: str,
+    cpu: Callable[..., Any],
+    meta: Callable[..., Any],
+    reference: Callable[..., Any],
+    backward: Callable[..., Any] | None = None,
+    setup_context: Callable[..., None] | None = None,
+) -> Callable[..., Any]:
+    """Registers `schema` with its kernels and returns the callable operator.
+
+    `cpu` and `reference` take the schema's arguments; `reference` serves every other device. `backward(ctx, *grads)` with
+    `setup_context(ctx, inputs, output)` makes it differentiable.
+    """
+    LIBRARY.define(schema)
+    name = schema.split("(")[0]
+    LIBRARY.impl(name, cpu, "CPU")
+    LIBRARY.impl(name, meta, "Meta")
+    LIBRARY.impl(name, reference, "CUDA")
+    if backward is not None:
+        torch.library.register_autograd(f"glm4v::{name}", backward, setup_context=setup_context, lib=LIBRARY)
+    return getattr(torch.ops.glm4v, name).default
+
+
+# checks: every message names the argument, what it was and what was expected --------------------------------------------
+
+
+def check_shape(name: str, tensor: Tensor, shape: Sequence[int | str]) -> None:
+    """`shape` mixes sizes with letters that stand for any size."""
+    sizes_fit = all(isinstance(want, str) or got == want for got, want in zip(tensor.shape, shape, strict=False))
+    if tensor.ndim != len(shape) or not sizes_fit:
+        wanted = ", ".join(str(size) for size in shape)
+        raise ValueError(f"{name}: has shape {list(tensor.shape)}; expected [{wanted}]")
+
+
+def check_float(name: str, tensor: Tensor) -> None:
+    if tensor.dtype not in FLOATS:
+        raise ValueError(f"{name}: is {tensor.dtype}; expected float32, bfloat16 or float16")
+
+
+def check_dtype(name: str, tensor: Tensor, dtype: torch.dtype) -> None:
+    if tensor.dtype != dtype:
+        raise ValueError(f"{name}: is {tensor.dtype}; expected {dtype}")
+
+
+def check_like(like_name: str, like: Tensor, **tensors: Tensor | None) -> None:
+    """The tensors have the element type and device of `like`."""
+    for name, tensor in tensors.items():
+        if tensor is None:
+            continue
+        if tensor.dtype != like.dtype:
+            raise ValueError(f"{name}: is {tensor.dtype}; expected {like.dtype} like {like_name}")
+        check_device(like_name, like, **{name: tensor})
+
+
+def check_device(like_name: str, like: Tensor, **tensors: Tensor | None) -> None:
+    for name, tensor in tensors.items():
+        if tensor is not None and tensor.device != like.device:
+            raise ValueError(f"{name}: is on {tensor.device}; expected {like.device} like {like_name}")
+
+
+def through_float32(kernel: Callable[..., Any]) -> Callable[..., Any]:
+    """float16 has no CPU kernels: its tensors are converted to float32 for `kernel`, the results back."""
+
+    def convert(value: Any, source: torch.dtype, target: torch.dtype) -> Any:
+        return value.to(target) if isinstance(value, Tensor) and value.dtype == source else value
+
+    def run(*arguments: Any) -> Any:
+        if not any(isinstance(a, Tensor) and a.dtype == torch.float16 for a in arguments):
+            return kernel(*arguments)
+        result = kernel(*(convert(a, torch.float16, torch.float32) for a in arguments))
+        if isinstance(result, tuple):
+            return tuple(convert(r, torch.float32, torch.float16) for r in result)
+        return convert(result, torch.float32, torch.float16)
+
+    return run
