@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -19,6 +19,12 @@ from glm4v.train.optimisation import AdamW, parameter_groups
 from glm4v.train.recipe import OptimSection
 
 N = TypeVar("N", int, float, Tensor)
+V = TypeVar("V")
+
+
+def launched_rank() -> int:
+    """The rank a launcher gave this process, 0 in a plain one; known before any engine is made."""
+    return int(os.environ.get("RANK", 0))
 
 
 class Engine:
@@ -92,6 +98,10 @@ class Engine:
     def sum(self, value: N) -> N:
         """`value` summed over all ranks, the same on each."""
         return value
+
+    def gather(self, value: V) -> list[V]:
+        """Every rank's `value`, any plain Python object, in the order of ranks; the same list on each."""
+        return [value]
 
     def barrier(self) -> None:
         """Wait until every rank is here."""
@@ -167,6 +177,11 @@ class DeepSpeedEngine(Engine):
         number = torch.tensor(value, dtype=torch.float64, device=self.device)
         torch.distributed.all_reduce(number)
         return type(value)(number.item())
+
+    def gather(self, value: V) -> list[V]:
+        values: list[V | None] = [None] * self.world_size
+        torch.distributed.all_gather_object(values, value)
+        return cast(list[V], values)
 
     def barrier(self) -> None:
         torch.distributed.barrier()
