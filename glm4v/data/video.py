@@ -1,0 +1,99 @@
+"""Videos, from a file through PyAV or as a list of frames with its rate, to the frames that the model sees.
+
+Frames are chosen as transformers' `Glm4vVideoProcessor.sample_frames` chooses them.
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from glm4v.data.images import load_image, resolve
+
+MAX_SECONDS = 300  # longer videos are sampled evenly, as many frames as one of this length would give
+
+
+class Video(NamedTuple):
+    """The chosen frames, uint8 [F, H, W, 3], F even, and the time of each pair's first frame in whole seconds."""
+
+    frames: Tensor
+    seconds: list[int]
+
+
+def load_video(source: Any, fps: float, frame_rate: float | None = None, root: Path | None = None) -> Video:
+    """`fps` frames a second of a video.
+
+    source: the path of a file that PyAV opens, or a list of images (anything `load_image` takes) of one size that were
+    recorded at `frame_rate` frames a second (None: at `fps`, so that all of them are kept).
+    """
+    if fps <= 0:
+        raise ValueError(f"fps is {fps}; expected frames a second above 0")
+    if isinstance(source, str | Path):
+        return _load_file(resolve(source, root), fps)
+    if not isinstance(source, Sequence | np.ndarray | Tensor) or len(source) == 0:
+        raise ValueError(f"video is a {type(source).__name__}; expected a path or a list of at least one frame")
+    rate = fps if frame_rate is None else frame_rate
+    if rate <= 0:
+        raise ValueError(f"frame_rate is {rate}; expected frames a second above 0")
+    chosen = sample_frames(len(source), rate, fps)
+    frames = {index: load_image(source[index], root) for index in sorted(set(chosen))}
+    return _stacked(frames, chosen, rate)
+
+
+def sample_frames(total: int, rate: float, fps: float, seconds: float | None = None) -> list[int]:
+    """Indices of the frames to keep of `total` at `rate` frames a second, an even number of them (the last may repeat).
+
+    seconds: the duration where a file states it. Up to 300 s `fps` frames a second are kept, of longer videos as many
+    as of 300 s, evenly spread.
+    """
+    last = total - 1
+    duration = seconds or round(last / rate) + 1
+    if duration <= MAX_SECONDS:
+        count = max(math.floor(duration * fps), 1)
+        chosen = [min(last, math.ceil(i * rate / fps)) for i in range(count)]
+    elif (count := int(MAX_SECONDS * fps)) >= total:
+        chosen = list(range(total))
+    else:
+        chosen = [min(last, math.ceil(t * rate)) for t in np.linspace(0, duration, count)]
+    chosen = list(dict.fromkeys(chosen))
+    return chosen + chosen[-1:] * (len(chosen) % 2)
+
+
+def _load_file(path: Path, fps: float) -> Video:
+    try:
+        import av
+    except ImportError as error:
+        raise ValueError(f"reading {path} needs PyAV: pip install 'glm4v[video]'") from error
+    with av.open(str(path)) as container:
+        if not container.streams.video:
+            raise ValueError(f"{path} has no video stream")
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        rate = float(stream.average_rate or stream.base_rate or 0)
+        total = stream.frames or sum(packet.size > 0 for packet in container.demux(stream))
+        if not total or not rate:
+            raise ValueError(f"{path} has {total} frames at {rate} a second; expected some of both")
+        chosen = sample_frames(total, rate, fps, total / rate)
+        wanted = set(chosen)
+        container.seek(0)
+        frames = {}
+        for index, frame in enumerate(container.decode(stream)):
+            if index in wanted:
+                frames[index] = torch.from_numpy(frame.to_ndarray(format="rgb24"))
+            if len(frames) == len(wanted):
+                break
+    if not frames:
+        raise ValueError(f"{path} announces {total} frames, of which none could be decoded")
+    present = max(frames)  # containers may announce a few frames more than they hold: the last one stands for those
+    return _stacked(frames, [min(index, present) for index in chosen], rate)
+
+
+def _stacked(frames: dict[int, Tensor], chosen: list[int], rate: float) -> Video:
+    shapes = {tuple(frame.shape) for frame in frames.values()}
+    if len(shapes) > 1:
+        raise ValueError(f"the frames of a video have different shapes {sorted(shapes)}; expected one")
+    return Video(torch.stack([frames[index] for index in chosen]), [int(index / rate) for index in chosen[::2]])
