@@ -1,12 +1,13 @@
 """Where operators are registered and the native modules are loaded; the checks that every operator's arguments pass.
 
-An operator is `define`d once with a CPU kernel, a Meta function and (`register_autograd`) a backward that is an operator of
-its own, so that torch.compile traces through it. On devices without native kernels its twin in `reference` runs.
+An operator is `define`d once with a CPU kernel, a Meta function and a backward that is an operator of its own, so that
+torch.compile traces through it. On devices without native kernels its twin in `reference` runs instead.
 """
 
 import os
 import warnings
 from collections.abc import Callable, Sequence
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -46,30 +47,45 @@ def load_cpu() -> ModuleType:
 native = load_cpu()
 
 
+@cache
+def has_kernels(device: str) -> bool:
+    """Whether native kernels serve this device type; where they do not, one line says so."""
+    if device in ("cpu", "meta"):
+        return True
+    warnings.warn(f"glm4v has no kernels for {device!r} in this build: plain torch serves it, slower", stacklevel=4)
+    return False
+
+
 def define(
     schema: str,
     cpu: Callable[..., Any],
     meta: Callable[..., Any],
-    reference: Callable[..., Any],
+    twin: Callable[..., Any] | None = None,
     backward: Callable[..., Any] | None = None,
     setup_context: Callable[..., None] | None = None,
 ) -> Callable[..., Any]:
-    """Registers `schema` with its kernels and returns the callable operator.
+    """Registers the operator `schema` and returns a function that calls it, or its `twin` where there are no kernels.
 
-    `cpu` and `reference` take the schema's arguments; `reference` serves every other device. `backward(ctx, *grads)` with
-    `setup_context(ctx, inputs, output)` makes it differentiable.
+    `backward(ctx, *grads)` with `setup_context(ctx, inputs, output)` makes it differentiable; backward operators
+    themselves have neither, nor a twin (torch differentiates the forward's).
     """
     LIBRARY.define(schema)
     name = schema.split("(")[0]
     LIBRARY.impl(name, cpu, "CPU")
     LIBRARY.impl(name, meta, "Meta")
-    LIBRARY.impl(name, reference, "CUDA")
     if backward is not None:
         torch.library.register_autograd(f"glm4v::{name}", backward, setup_context=setup_context, lib=LIBRARY)
-    return getattr(torch.ops.glm4v, name).default
+    operator = getattr(torch.ops.glm4v, name).default
+    if twin is None:
+        return operator
+
+    def call(first: Tensor, *rest: Any) -> Any:
+        return operator(first, *rest) if has_kernels(first.device.type) else twin(first, *rest)
+
+    return call
 
 
-# checks: every message names the argument, what it was and what was expected --------------------------------------------
+# checks: every message names the argument, what it was and what was expected ------------------------------------------
 
 
 def check_shape(name: str, tensor: Tensor, shape: Sequence[int | str]) -> None:

@@ -1,4 +1,4 @@
-"""RMS norms with float32 statistics: alone, after a residual addition (vision blocks), and GLM's sandwich (text layers).
+"""RMS norms with float32 statistics: alone, after a residual addition (vision blocks), GLM's sandwich (text layers).
 
 Agrees with transformers' Glm4vRMSNorm: the normalised value is rounded to the activations' type before the weight
 multiplies it. The backward pass recomputes the statistics, so nothing but the inputs is saved.
@@ -38,7 +38,7 @@ def add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tup
 def sandwich_norm(
     x: Tensor, residual: Tensor, post_weight: Tensor, weight: Tensor, eps: float
 ) -> tuple[Tensor, Tensor]:
-    """(h, norm(h; weight)) with h = residual + norm(x; post_weight): the end of one GLM sub-layer and the start of the next.
+    """(h, norm(h; weight)) with h = residual + norm(x; post_weight): one GLM sub-layer's end and the start of the next.
 
     x, residual [..., C], post_weight, weight [C]: float32, bfloat16 or float16, alike. Returns two tensors [..., C].
     Raises ValueError for other shapes, types or devices. Source: transformers' Glm4vTextDecoderLayer.
@@ -130,31 +130,12 @@ def cpu_sandwich_backward(
     return grad_x, grad_residual, grad_post_weight.to(weight.dtype), grad_weight.to(weight.dtype)
 
 
-# the same on devices without kernels: torch's autograd through the twin ------------------------------------------------
-
-
-def reference_backward(
-    grad_out: Tensor, grad_h: Tensor | None, h: Tensor, weight: Tensor, eps: float
-) -> tuple[Tensor, Tensor]:
-    grad_x, grad_weight = torch.func.vjp(lambda *a: reference.rms_norm(*a, eps), h, weight)[1](grad_out)
-    return (grad_x if grad_h is None else grad_x + grad_h), grad_weight
-
-
-def reference_sandwich_backward(
-    grad_h: Tensor, grad_out: Tensor, x: Tensor, h: Tensor, post_weight: Tensor, weight: Tensor, eps: float
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    grad_residual, grad_weight = reference_backward(grad_out, grad_h, h, weight, eps)
-    grad_x, grad_post_weight = reference_backward(grad_residual, None, x, post_weight, eps)
-    return grad_x, grad_residual, grad_post_weight, grad_weight
-
-
 # registration -------------------------------------------------------------------------------------------------------
 
 _backward = define(
     "rms_norm_backward(Tensor grad_out, Tensor? grad_h, Tensor h, Tensor weight, float eps) -> (Tensor, Tensor)",
     cpu_backward,
     lambda grad_out, grad_h, h, weight, eps: (torch.empty_like(h), torch.empty_like(weight)),
-    reference_backward,
 )
 _sandwich_backward = define(
     "sandwich_norm_backward(Tensor grad_h, Tensor grad_out, Tensor x, Tensor h, Tensor post_weight, Tensor weight, "
@@ -163,7 +144,6 @@ _sandwich_backward = define(
     lambda grad_h, grad_out, x, h, post_weight, weight, eps: tuple(
         torch.empty_like(t) for t in (x, x, post_weight, weight)
     ),
-    reference_sandwich_backward,
 )
 
 

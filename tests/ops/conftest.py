@@ -1,0 +1,69 @@
+"""Shared by the operator tests: every instruction set of the binary that this machine runs, and comparison with the
+float64 twin. What this machine cannot run is said in one line and never counted as passed.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from glm4v.ops.library import native
+
+VARIANTS = native.variants()
+RUNNABLE = [name for name, (_, here) in VARIANTS.items() if here]
+
+# Largest error against float64, relative to the largest value: rounding of the result, with room for long sums.
+TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
+DTYPES = list(TOLERANCE)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    missing = sorted(set(VARIANTS) - set(RUNNABLE))
+    note = f"; NOT verified on this machine: {', '.join(missing)}" if missing else ""
+    return f"glm4v instruction sets under test: {', '.join(RUNNABLE)}{note}"
+
+
+@pytest.fixture(params=RUNNABLE)
+def isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Runs the test once an instruction set."""
+    before = native.isa()
+    assert native.use_isa(request.param)
+    yield request.param
+    native.use_isa(before)
+
+
+def error(got: Tensor, want: Tensor) -> float:
+    """Largest difference relative to the largest value of `want`. Inputs are of order one, so a tensor whose largest value
+    is below 0.1 is what a cancellation left over: it is held to that scale."""
+    if want.numel() == 0:
+        return 0.0
+    return (got.double() - want.double()).abs().max().item() / max(want.abs().max().item(), 0.1)
+
+
+def check_against_twin(
+    operator: Callable[..., Any],
+    twin: Callable[..., Any],
+    tensors: Sequence[Tensor],
+    *rest: Any,
+    tolerance: float = 1.0,
+) -> None:
+    """Forward and every gradient of `operator(*tensors, *rest)` against its twin in float64, random upstream gradients."""
+    ours = [t.detach().requires_grad_(t.is_floating_point()) for t in tensors]
+    exact = [t.detach().double().requires_grad_() if t.is_floating_point() else t for t in tensors]
+    outputs, wanted = (as_tuple(f(*args, *rest)) for f, args in ((operator, ours), (twin, exact)))
+    limit = TOLERANCE[outputs[0].dtype] * tolerance
+    for index, (got, want) in enumerate(zip(outputs, wanted, strict=True)):
+        assert got.shape == want.shape
+        assert error(got, want) <= limit, f"output {index}"
+    upstream = [torch.randn_like(got) for got in outputs]
+    inputs, exact_inputs = ([t for t in group if t.requires_grad] for group in (ours, exact))
+    gradients = torch.autograd.grad(outputs, inputs, upstream)
+    exact_gradients = torch.autograd.grad(wanted, exact_inputs, [g.double() for g in upstream])
+    for index, (got, want) in enumerate(zip(gradients, exact_gradients, strict=True)):
+        assert error(got, want) <= limit, f"gradient of input {index}"
+
+
+def as_tuple(outputs: Any) -> tuple[Tensor, ...]:
+    return outputs if isinstance(outputs, tuple) else (outputs,)

@@ -1,0 +1,105 @@
+"""rms_norm, add_rms_norm and sandwich_norm against their float64 twins."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from glm4v import ops
+from glm4v.ops import reference
+from glm4v.ops.library import native
+
+from tests.ops.conftest import DTYPES, check_against_twin
+
+EPS = 1e-5
+SHAPES = [(1, 1), (1, 7), (3, 16), (37, 203), (65, 1536), (0, 8)]
+OPERATORS = [("rms_norm", 1, 1), ("add_rms_norm", 2, 1), ("sandwich_norm", 2, 2)]  # name, activations, weights
+
+
+def inputs(rows: int, columns: int, activations: int, weights: int, dtype: torch.dtype) -> list[torch.Tensor]:
+    return [torch.randn(rows, columns, dtype=dtype) for _ in range(activations)] + [
+        torch.randn(columns, dtype=dtype) for _ in range(weights)
+    ]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("name", "activations", "weights"), OPERATORS)
+def test_forward_and_gradients(isa, name, activations, weights, dtype):
+    torch.manual_seed(0)
+    for rows, columns in SHAPES:
+        tensors = inputs(rows, columns, activations, weights, dtype)
+        check_against_twin(getattr(ops, name), getattr(reference, name), tensors, EPS)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    rows=st.integers(0, 70), columns=st.integers(1, 300), seed=st.integers(0, 1000), which=st.sampled_from(OPERATORS)
+)
+def test_random_shapes(rows, columns, seed, which):
+    torch.manual_seed(seed)
+    name, activations, weights = which
+    tensors = inputs(rows, columns, activations, weights, torch.float32)
+    check_against_twin(getattr(ops, name), getattr(reference, name), tensors, EPS)
+
+
+def test_bfloat16_rounds_where_transformers_does():
+    """Equal bits with the twin run in bfloat16, except where float32 sums differ in their last bit."""
+    torch.manual_seed(1)
+    tensors = inputs(64, 256, 2, 2, torch.bfloat16)
+    for got, want in zip(ops.sandwich_norm(*tensors, EPS), reference.sandwich_norm(*tensors, EPS), strict=True):
+        assert (got != want).float().mean() < 1e-3
+
+
+def test_leading_dimensions_and_strides_are_free():
+    x = torch.randn(6, 5, 32).transpose(0, 1)
+    weight = torch.randn(64)[::2]
+    torch.testing.assert_close(ops.rms_norm(x, weight, EPS), reference.rms_norm(x, weight, EPS))
+
+
+def test_same_bits_for_every_number_of_threads():
+    x, weight = torch.randn(500, 300), torch.randn(300)
+    before = torch.get_num_threads()
+    results = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        x_grad, weight_grad = x.clone().requires_grad_(), weight.clone().requires_grad_()
+        out = ops.rms_norm(x_grad, weight_grad, EPS)
+        results.append((out, *torch.autograd.grad(out.square().sum(), (x_grad, weight_grad))))
+    torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+@pytest.mark.parametrize(("name", "activations", "weights"), OPERATORS)
+def test_operator_is_well_formed(name, activations, weights):
+    tensors = [t.requires_grad_() for t in inputs(4, 32, activations, weights, torch.float32)]
+    torch.library.opcheck(getattr(torch.ops.glm4v, name).default, (*tensors, EPS))
+
+
+def test_compiles_whole():
+    tensors = [t.requires_grad_() for t in inputs(4, 32, 2, 2, torch.float32)]
+    compiled = torch.compile(lambda *t: sum(o.sum() for o in ops.sandwich_norm(*t, EPS)), fullgraph=True)
+    expected = torch.autograd.grad(sum(o.sum() for o in ops.sandwich_norm(*tensors, EPS)), tensors)
+    for got, want in zip(torch.autograd.grad(compiled(*tensors), tensors), expected, strict=True):
+        torch.testing.assert_close(got, want)
+
+
+def test_bad_input_is_named():
+    x, weight = torch.randn(3, 8), torch.randn(8)
+    with pytest.raises(ValueError, match=r"x: is torch.int64"):
+        ops.rms_norm(x.long(), weight, EPS)
+    with pytest.raises(ValueError, match=r"weight: has shape \[7\]; expected \[8\]"):
+        ops.rms_norm(x, weight[:7], EPS)
+    with pytest.raises(ValueError, match=r"weight: is torch.bfloat16; expected torch.float32 like x"):
+        ops.rms_norm(x, weight.bfloat16(), EPS)
+    with pytest.raises(ValueError, match=r"residual: has shape \[2, 8\]"):
+        ops.add_rms_norm(x, x[:2], weight, EPS)
+    with pytest.raises(ValueError, match="weight: is on meta"):
+        ops.rms_norm(x, weight.to("meta"), EPS)
+
+
+def test_bindings_check_again():
+    x, weight, out = torch.randn(3, 8), torch.randn(8), torch.empty(3, 8)
+    with pytest.raises(ValueError, match=r"out: has shape \[2, 8\]; expected \[3, 8\]"):
+        native.rms_norm(x, None, None, weight, None, out[:2], EPS)
+    with pytest.raises(ValueError, match="x: dimension"):
+        native.rms_norm(x.T.contiguous().T, None, None, weight, None, out, EPS)
