@@ -1,0 +1,98 @@
+"""Rewards by rules alone: the answer in a response, and one verifier a file that says what it is worth and why.
+
+`verify` and `explain` guard what all verifiers share: an answer of more than 64 KB, an empty one, or one with hidden
+characters is worth nothing. A verifier named "package.module:function" is a user's own.
+"""
+
+from functools import cache
+from importlib import import_module
+
+from glm4v.rewards import chart, choice, counting, grounding, gui, math, ocr, video_time, vqa, yes_no
+from glm4v.rewards.extract import extract_answer, parse_response
+from glm4v.rewards.text import hidden_characters
+from glm4v.rewards.verdict import Truth, Verdict, Verifier
+
+__all__ = [
+    "VERIFIERS",
+    "Truth",
+    "Verdict",
+    "explain",
+    "extract_answer",
+    "judge",
+    "load_reward",
+    "parse_response",
+    "verify",
+]
+
+VERIFIERS: dict[str, Verifier] = {
+    "chart": chart.check,
+    "choice": choice.check,
+    "counting": counting.check,
+    "grounding": grounding.check,
+    "gui": gui.check,
+    "math": math.check,
+    "ocr": ocr.check,
+    "video_time": video_time.check,
+    "vqa": vqa.check,
+    "yes_no": yes_no.check,
+}
+MAX_BYTES = 64 * 1024
+
+
+def judge(domain: str, prediction: str | None, truth: Truth, question: str | None = None) -> Verdict:
+    """The reward of an extracted answer and the reason for it.
+
+    Args:
+        domain: a name in `VERIFIERS`, or "package.module:function".
+        prediction: what `extract_answer` returned; None (wrong format) earns 0.
+        truth: the right answer as text or number, or a dict with what the verifier's docstring names.
+        question: lets verifiers tell an answer from an echo of the question, and read units that the question gives.
+
+    Raises:
+        ValueError: an unknown domain, or a truth that the verifier cannot read. Never because of the prediction.
+    """
+    verifier = VERIFIERS.get(domain) or load_reward(domain)
+    if prediction is None:
+        return Verdict(0.0, "no answer in the response: not one closed box after one closed thinking part")
+    if len(prediction) > MAX_BYTES or len(prediction.encode(errors="replace")) > MAX_BYTES:
+        return Verdict(0.0, f"an answer of more than {MAX_BYTES // 1024} KB")
+    if not prediction.strip():
+        return Verdict(0.0, "an empty answer")
+    hidden = hidden_characters(prediction, str(truth))
+    if hidden is not None:
+        return Verdict(0.0, f"a hidden character ({hidden.lower()})")
+    return verifier(prediction, truth, question)
+
+
+def verify(domain: str, prediction: str | None, truth: Truth, question: str | None = None) -> float:
+    """The reward in [0, 1]. See `judge`."""
+    return judge(domain, prediction, truth, question).reward
+
+
+def explain(domain: str, prediction: str | None, truth: Truth, question: str | None = None) -> str:
+    """Why that reward, in one line. See `judge`."""
+    return judge(domain, prediction, truth, question).reason
+
+
+@cache
+def load_reward(name: str) -> Verifier:
+    """A user's own verifier, `function(prediction, truth, question) -> float in [0, 1]`, by "package.module:function".
+
+    Raises:
+        ValueError: there is none by that name; or, when called, its result is not a number in [0, 1].
+    """
+    module, _, attribute = name.partition(":")
+    if not attribute:
+        raise ValueError(f"verifier: {name!r}, expected one of {', '.join(VERIFIERS)}, or package.module:function")
+    try:
+        function = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"verifier: {name!r} cannot be imported: {error}") from error
+
+    def verifier(prediction: str, truth: Truth, question: str | None = None) -> Verdict:
+        value = float(function(prediction, truth, question))
+        if not 0.0 <= value <= 1.0:
+            raise ValueError(f"verifier: {name!r} returned {value}, expected a number in [0, 1]")
+        return Verdict(value, f"{value:g} by {name}")
+
+    return verifier
