@@ -36,11 +36,28 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class SizeSection(Section):
+    """Sizes of a model with random weights: `glm4v.model.small_config` makes its configuration."""
+
+    hidden: PositiveInt = 192
+    layers: PositiveInt = 6
+    heads: PositiveInt = 6
+    kv_heads: PositiveInt = 2
+    intermediate: PositiveInt = 512
+    vision_hidden: PositiveInt = 128
+    vision_layers: PositiveInt = 4
+    vision_heads: PositiveInt = 4
+    merger_intermediate: PositiveInt = 384
+    image_size: PositiveInt = 336  # pixels a side of the position table
+    tie_word_embeddings: bool = True
+    initializer_range: PositiveFloat = 0.02
+
+
 class ModelSection(Section):
     """Which model to train: a folder in transformers' format, or sizes for one with random weights."""
 
     path: str | None = None  # folder with config.json and safetensors
-    config: dict[str, Any] = {}  # sizes for glm4v.model.config.small_config, used when `path` is not given
+    config: SizeSection = SizeSection()  # of a model with random weights, made when `path` is not given
     processor: str | None = None  # folder with tokenizer files; default: `path`, else the gym's tokenizer
     dtype: Literal["float32", "bfloat16"] = "float32"
     device: str = "auto"  # "cuda" where there is one, else "cpu"
@@ -81,7 +98,7 @@ Sources = Annotated[list[Source], BeforeValidator(_as_sources)]
 
 
 class DataSection(Section):
-    """Files to train and to evaluate on, and the size of a batch."""
+    """Files to train and to evaluate on, and the size of a batch; a step sees accumulation x processes of them."""
 
     train: Sources = []
     evaluation: Sources = []

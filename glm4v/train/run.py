@@ -1,7 +1,6 @@
 """The folder of a run (recipe, metrics, samples, checkpoints, model), its progress display, and how it is stopped."""
 
 import json
-import shutil
 import signal
 import threading
 import time
@@ -85,12 +84,6 @@ class RunFolder:
         for file in (self.path / "samples").glob("step_*.jsonl"):
             if int(file.stem.removeprefix("step_")) > step:
                 file.unlink()
-
-    def clear(self) -> None:
-        """Forget everything a run wrote that never reached a checkpoint."""
-        self.rewind(-1)
-        if self.writes:
-            shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def close(self) -> None:
         """Flush TensorBoard's file."""
