@@ -4,13 +4,17 @@ Any text round-trips (all 256 bytes are in the vocabulary). Digits, capitals and
 each, so that numbers, boxes and transcriptions are read sign by sign; small words become one token, space included.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
+from sklearn.datasets import load_digits
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from glm4v.gym import TOKENIZER
+from glm4v.gym.domains import DOMAINS, TIERS
+from glm4v.gym.write import DESCRIBE
 
 CONTROL_TOKENS = (  # GLM-4.1V's own names, in the order of its checkpoint's ids
     *("<|endoftext|>", "[MASK]", "[gMASK]", "[sMASK]", "<sop>", "<eop>"),
@@ -19,7 +23,7 @@ CONTROL_TOKENS = (  # GLM-4.1V's own names, in the order of its checkpoint's ids
 )
 ANSWER_TOKENS = ("<think>", "</think>", "<answer>", "</answer>", "<|begin_of_box|>", "<|end_of_box|>")
 PIECES = Regex(r"\p{N}| ?\p{Lu}?\p{Ll}+|\p{Lu}|[^\s\p{L}\p{N}]|\s")
-VOCABULARY = 1024
+VOCABULARY = 768
 
 
 def train(texts: Iterable[str], folder: Path = TOKENIZER, vocabulary: int = VOCABULARY) -> PreTrainedTokenizerFast:
@@ -49,3 +53,18 @@ def train(texts: Iterable[str], folder: Path = TOKENIZER, vocabulary: int = VOCA
     )
     loadable.save_pretrained(folder)
     return loadable
+
+
+def gym_texts(problems: int = 100) -> Iterator[str]:
+    """Questions, worked examples and captions of `problems` problems of each domain and tier."""
+    for domain in DOMAINS.values():
+        for tier in TIERS:
+            for number in range(problems):
+                problem = domain.make(np.random.default_rng([tier, number]), tier, "train")
+                yield from (problem.question, problem.thought, problem.answer, problem.caption)
+    yield from DESCRIBE * problems
+    yield load_digits().DESCR  # a page of plain English, so that a user's own question is not spelled letter by letter
+
+
+if __name__ == "__main__":
+    print(f"{len(train(gym_texts()))} tokens in {TOKENIZER}")

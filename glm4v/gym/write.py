@@ -1,0 +1,138 @@
+"""Writes the gym's problems as files: one JSONL a split, pictures as PNG beside them.
+
+Each problem has its own random numbers, drawn from (seed, split, domain, number) alone: the files are the same bytes
+whatever the number of processes, and a longer file begins like a shorter one.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from importlib.util import find_spec
+from multiprocessing import get_context
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+from PIL import Image
+
+from glm4v.gym.domains import DOMAINS, TIERS
+from glm4v.gym.problem import Problem
+
+POOL_OF_SPLIT = {"pretrain": "train", "sft": "train", "rl": "train", "validation": "validation", "heldout": "heldout"}
+DESCRIBE = ("Describe the picture.", "What is shown?", "What do you see?")
+CHUNK = 50
+"""Problems a process writes between two reports of progress."""
+
+Progress = Callable[[int, int], None]
+"""Called with the number of problems written and of all."""
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Problems `start` to `stop` of one domain and split."""
+
+    out: Path
+    seed: int
+    split: str
+    domain: str
+    start: int
+    stop: int
+
+
+def write(
+    out: Path,
+    *,
+    seed: int = 0,
+    pretrain: int = 2000,
+    sft: int = 400,
+    rl: int = 2000,
+    validation: int = 50,
+    heldout: int = 1000,
+    domains: Sequence[str] | None = None,
+    workers: int = 2,
+    progress: Progress | None = None,
+) -> None:
+    """Writes out/{pretrain,sft,rl,validation,heldout}.jsonl and out/images; counts are problems a domain.
+
+    Lines alternate over the domains and go up the tiers, so that the first n lines are a fair sample. A split with
+    count 0 is not written. Raises ValueError for an unknown domain, a negative count or fewer than one worker.
+    """
+    out = Path(out)
+    counts = {"pretrain": pretrain, "sft": sft, "rl": rl, "validation": validation, "heldout": heldout}
+    names = list(DOMAINS) if domains is None else list(domains)
+    unknown = [name for name in names if name not in DOMAINS]
+    if unknown:
+        raise ValueError(f"domains: {', '.join(unknown)} is not in the gym, which has {', '.join(DOMAINS)}")
+    negative = [split for split, count in counts.items() if count < 0]
+    if negative:
+        raise ValueError(f"{negative[0]}: {counts[negative[0]]} problems, expected 0 or more")
+    if workers < 1:
+        raise ValueError(f"workers: {workers}, expected 1 or more")
+    missing = [package for package in ("sklearn", "skimage", "matplotlib") if find_spec(package) is None]
+    if missing:
+        raise ImportError(f"the gym draws with {', '.join(missing)}, not installed: pip install 'glm4v[gym]'")
+
+    chunks = [
+        _Chunk(out, seed, split, domain, start, min(start + CHUNK, count))
+        for split, count in counts.items()
+        for domain in names
+        for start in range(0, count, CHUNK)
+    ]
+    for split, domain in {(chunk.split, chunk.domain) for chunk in chunks}:
+        (out / "images" / split / domain).mkdir(parents=True, exist_ok=True)
+    lines: dict[str, dict[tuple[int, int], str]] = {split: {} for split in counts}
+    done, total = 0, sum(chunk.stop - chunk.start for chunk in chunks)
+    for chunk, written in zip(chunks, _run(chunks, workers), strict=True):
+        rank = names.index(chunk.domain)
+        lines[chunk.split].update(((chunk.start + i, rank), line) for i, line in enumerate(written))
+        done += len(written)
+        if progress:
+            progress(done, total)
+    for split, numbered in lines.items():
+        if numbered:
+            (out / f"{split}.jsonl").write_text("".join(numbered[key] + "\n" for key in sorted(numbered)))
+
+
+def _run(chunks: Iterable[_Chunk], workers: int) -> Iterator[list[str]]:
+    """The JSON lines of each chunk, in order."""
+    if workers == 1:
+        yield from map(_write_chunk, chunks)
+        return
+    # spawn: a fork of a process whose torch has running threads may hang
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(_write_chunk, chunks)
+
+
+def _write_chunk(chunk: _Chunk) -> list[str]:
+    return [json.dumps(_write_problem(chunk, number), ensure_ascii=False) for number in range(chunk.start, chunk.stop)]
+
+
+def _write_problem(chunk: _Chunk, number: int) -> dict:
+    """Makes one problem, saves its pixels and returns its JSON line as a dict."""
+    split, name = chunk.split, chunk.domain
+    rng = np.random.default_rng([chunk.seed, crc32(split.encode()), crc32(name.encode()), number])
+    tier = TIERS[number % len(TIERS)]
+    problem = DOMAINS[name].make(rng, tier, POOL_OF_SPLIT[split])
+    medium = _save(problem, chunk.out, f"images/{split}/{name}/{number:05d}")
+    line = {"id": f"{split}-{name}-{number:05d}", "domain": name, "tier": str(tier)}
+    if split == "pretrain":
+        question, reply = DESCRIBE[rng.integers(len(DESCRIBE))], problem.caption
+    else:
+        question, reply = problem.question, problem.response
+    messages = [{"role": "user", "content": [medium, {"type": "text", "text": question}]}]
+    if split in ("pretrain", "sft"):
+        messages.append({"role": "assistant", "content": [{"type": "text", "text": reply}]})
+        return line | {"messages": messages}
+    return line | {"messages": messages, "truth": problem.truth, "verifier": DOMAINS[name].verifier}
+
+
+def _save(problem: Problem, out: Path, stem: str) -> dict:
+    """Saves a picture or a video's frames as PNG and returns the message part that names them."""
+    if problem.frame_rate is None:
+        Image.fromarray(problem.pixels).save(out / f"{stem}.png", compress_level=1)
+        return {"type": "image", "image": f"{stem}.png"}
+    paths = [f"{stem}-{frame:02d}.png" for frame in range(len(problem.pixels))]
+    for path, frame in zip(paths, problem.pixels, strict=True):
+        Image.fromarray(frame).save(out / path, compress_level=1)
+    return {"type": "video", "video": paths, "frame_rate": problem.frame_rate}
