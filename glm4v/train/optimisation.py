@@ -38,8 +38,8 @@ def freeze(model: nn.Module, patterns: Sequence[str]) -> int:
     for pattern in patterns:
         matches = {name: p for name, p in model.named_parameters() if fnmatchcase(name, pattern)}
         if not matches:
-            tops = sorted({".".join(name.split(".")[:2]) + ".*" for name, _ in model.named_parameters()})
-            raise ValueError(f"model.frozen: {pattern!r} matches no parameter; there are {', '.join(tops)}")
+            parts = {".".join(name.split(".")[:-1][:2]) + ".*" for name, _ in model.named_parameters()}
+            raise ValueError(f"model.frozen: {pattern!r} matches no parameter; there are {', '.join(sorted(parts))}")
         frozen |= matches
     for parameter in frozen.values():
         parameter.requires_grad_(False)
