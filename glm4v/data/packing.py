@@ -1,6 +1,6 @@
 """PackedBatch: samples in a row, without padding; the one layout the model knows. `pack` makes it from samples."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass, fields, replace
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -217,10 +217,11 @@ class Packing(NamedTuple):
     dropped: list[int]
 
 
-def pack_to_budget(samples: Sequence[Sample], max_tokens: int) -> Packing:
+def pack_to_budget(samples: Sequence[Sized], max_tokens: int) -> Packing:
     """Distributes `samples` over as few batches of at most `max_tokens` tokens as first-fit-decreasing finds.
 
-    A sample longer than `max_tokens` is dropped whole, never cut. Indices within a batch ascend.
+    Only lengths matter: anything with a `len` in tokens will do. A sample longer than `max_tokens` is dropped whole,
+    never cut. Indices within a batch ascend.
     """
     if max_tokens < 1:
         raise ValueError(f"max_tokens is {max_tokens}; expected at least 1")
