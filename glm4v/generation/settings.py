@@ -1,0 +1,64 @@
+"""What one call of `generate` asks for, the same for all its sequences, and what it gives for each."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Thinking:
+    """Force answering (GLM-4.1V-Thinking): an answer is asked for when thinking has used up its budget."""
+
+    budget: int  # sampled tokens
+    opens: int  # id of <think>
+    closes: int  # id of </think>
+    forced: tuple[int, ...]  # ids of </think><answer>
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of `generate`, checked. Raises ValueError that names the option."""
+
+    max_new_tokens: int
+    min_new_tokens: int
+    temperature: float
+    top_p: float
+    repetition_penalty: float
+    samples_per_prompt: int
+    seed: int
+    stop: tuple[int, ...]  # ids that end a sequence
+    invalid: tuple[int, ...]  # ids that are never sampled
+    thinking: Thinking | None
+
+    def __post_init__(self) -> None:
+        def require(holds: bool, name: str, expected: str) -> None:
+            if not holds:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected {expected}")
+
+        require(self.max_new_tokens >= 1, "max_new_tokens", "at least 1")
+        most = self.max_new_tokens
+        require(0 <= self.min_new_tokens <= most, "min_new_tokens", f"0 to max_new_tokens ({most})")
+        require(self.temperature >= 0, "temperature", "0 (greedy) or more")
+        require(0 < self.top_p <= 1, "top_p", "more than 0 and at most 1")
+        require(self.repetition_penalty > 0, "repetition_penalty", "more than 0 (1 for none)")
+        require(self.samples_per_prompt >= 1, "samples_per_prompt", "at least 1")
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One response.
+
+    prompt: which prompt it answers.
+    tokens: its ids; a stop token is the last.
+    text: decoded, special tokens kept; None without a processor.
+    log_probs: of each token by the model at the sampling temperature (1 if that is 0), over the whole vocabulary,
+        before the repetition penalty, masks and top-p: comparable with `linear_cross_entropy` at that temperature.
+    forced: which tokens were written, not sampled.
+    finish_reason: "stop" after a stop token, "length" at `max_new_tokens`.
+    """
+
+    prompt: int
+    tokens: tuple[int, ...]
+    text: str | None
+    log_probs: tuple[float, ...]
+    forced: tuple[bool, ...]
+    finish_reason: Literal["stop", "length"]
