@@ -43,8 +43,8 @@ class Curriculum:
         if not len(self._cell_of):
             raise ValueError("cells: no problems, expected at least one")
         self.cells: list[Cell] = list(numbers)
-        self._sizes = np.bincount(self._cell_of)
-        self._starts = np.cumsum(self._sizes) - self._sizes
+        self.sizes = np.bincount(self._cell_of)  # problems of each cell
+        self._starts = np.cumsum(self.sizes) - self.sizes
         self._members = np.argsort(self._cell_of, kind="stable").astype(np.int32)  # problems, cell by cell
 
         self._step = self._draws = 0
@@ -79,7 +79,7 @@ class Curriculum:
         return dict(zip(self.cells, self._cell_shares().tolist(), strict=True))
 
     def _cell_shares(self) -> NDArray[np.float64]:
-        mass = self._sizes * self.weight(self.cell_pass_rates())
+        mass = self.sizes * self.weight(self.cell_pass_rates())
         return mass / mass.sum()
 
     def draw(self, count: int) -> list[int]:
@@ -98,10 +98,10 @@ class Curriculum:
 
     def _draw_in_cells(self, slots: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
         """One problem from each slot's cell, by rejection: costs no pass over the pool, at most 1 / floor tries."""
-        once = 2 * np.bincount(slots, minlength=len(self.cells)) <= self._sizes
+        once = 2 * np.bincount(slots, minlength=len(self.cells)) <= self.sizes
         chosen = np.empty(0, np.int64)
         while len(slots):
-            members = self._starts[slots] + (rng.random(len(slots)) * self._sizes[slots]).astype(np.int64)
+            members = self._starts[slots] + (rng.random(len(slots)) * self.sizes[slots]).astype(np.int64)
             candidates = self._members[members]
             accepted = rng.random(len(slots)) < self.weight(self.pass_rates(candidates))
             first = np.zeros(len(slots), bool)

@@ -68,7 +68,7 @@ class RlcsRecipe(Recipe):
     command: ClassVar[str] = "rlcs"
 
     out: str = "runs/rlcs"
-    reward: str | None = None  # "package.module:function" of (problem, response text) -> [0, 1]; default: the verifiers
+    reward: str | None = None  # verifier of all problems: a name, or "package.module:function"; default: each its own
     samples_every: Every = 10  # steps between two panels of responses in samples/
     optim: OptimSection = OptimSection(learning_rate=1e-6, schedule="constant", warmup_steps=10, weight_decay=0.0)
     data: ProblemSection = ProblemSection()

@@ -1,0 +1,72 @@
+"""What a practitioner watches in an RLCS run: rewards by domain and tier, verifiers, lengths; and responses to read."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from glm4v.data.files import Problem
+from glm4v.rl.curriculum import Cell, Curriculum
+from glm4v.rl.rollout import Group
+
+HIT = 0.5  # a verifier accepted a response that it gave at least this
+
+
+def rollout_metrics(groups: Sequence[Group], cells: Sequence[Cell], problems: Sequence[Problem]) -> dict[str, float]:
+    """Figures over all drawn rollouts of a step; cells and problems are those of the groups."""
+    rewards: dict[str, list[float]] = defaultdict(list)
+    verifiers: dict[str, list[float]] = defaultdict(list)
+    for group, (domain, tier), problem in zip(groups, cells, problems, strict=True):
+        for name in ("reward", f"reward/{domain}", f"reward/{domain}/{tier}"):
+            rewards[name].extend(group.rewards)
+        for response in group.responses:
+            verifiers[f"verifier/{problem.verifier}/hit"].append(response.reward >= HIT)
+            verifiers[f"verifier/{problem.verifier}/no_answer"].append(response.answer is None)
+    responses = [response for group in groups for response in group.responses]
+    lengths = sorted(len(response.tokens) for response in responses)
+    return {name: _mean(values) for name, values in (rewards | verifiers).items()} | {
+        "response_length": _mean(lengths),
+        "response_length_p90": lengths[int(0.9 * (len(lengths) - 1))],
+        "forced_share": _mean(any(response.forced) for response in responses),
+        "truncated_share": _mean(response.truncated for response in responses),
+    }
+
+
+def curriculum_metrics(curriculum: Curriculum) -> dict[str, float]:
+    """Share of draws and estimated pass rate of each cell, and the pass rate of the whole pool.
+
+    Unlike the mean reward of a step, the last one does not fall when the curriculum turns to harder problems.
+    """
+    rates = curriculum.cell_pass_rates()
+    metrics = {"pass_rate": float((rates * curriculum.sizes).sum() / len(curriculum))}
+    for (domain, tier), share, rate in zip(curriculum.cells, curriculum.shares().values(), rates, strict=True):
+        metrics |= {f"weight/{domain}/{tier}": share, f"pass_rate/{domain}/{tier}": float(rate)}
+    return metrics
+
+
+def panel(groups: Sequence[Group], cells: Sequence[Cell], problems: Sequence[Problem]) -> Iterator[dict[str, Any]]:
+    """Records for samples/: the first group of each domain, its best and its worst response."""
+    seen = set()
+    for group, (domain, tier), problem in zip(groups, cells, problems, strict=True):
+        if domain in seen:
+            continue
+        seen.add(domain)
+        ranked = sorted(group.responses, key=lambda response: response.reward)
+        for response in [ranked[-1], ranked[0]] if ranked[0].reward < ranked[-1].reward else ranked[:1]:
+            yield {
+                "id": problem.id,
+                "domain": domain,
+                "tier": tier,
+                "verifier": problem.verifier,
+                "messages": problem.messages,
+                "truth": problem.truth,
+                "response": response.text,
+                "answer": response.answer,
+                "reward": response.reward,
+                "reason": response.reason,
+                "group_rewards": group.rewards,
+            }
+
+
+def _mean(values: Iterable[float]) -> float:
+    numbers = list(values)
+    return sum(numbers) / len(numbers)

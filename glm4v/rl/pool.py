@@ -1,0 +1,53 @@
+"""The pool of problems that RL draws from: every file of the recipe behind one numbering."""
+
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+
+import numpy as np
+
+from glm4v.data import Processor, Sample
+from glm4v.data.files import Problem, read_problems
+from glm4v.rl.curriculum import Cell
+
+
+class Pool:
+    """Problems by number. Prompts are built on demand and kept until `forget`, so that a step decodes an image once.
+
+    Raises ValueError when there are no problems.
+    """
+
+    def __init__(self, paths: Sequence[str], processor: Processor):
+        self._files = [read_problems(path) for path in paths]
+        self._bounds = np.array([0, *accumulate(len(file) for file in self._files)])
+        self._processor = processor
+        self._prompts: dict[int, Sample] = {}
+        if not len(self):
+            raise ValueError(
+                f"data.train: no problems in {list(paths)}, expected JSONL files of problems (glm4v gym OUT)"
+            )
+
+    def __len__(self) -> int:
+        return int(self._bounds[-1])
+
+    def __getitem__(self, number: int) -> Problem:
+        file = int(np.searchsorted(self._bounds, number, side="right")) - 1
+        return self._files[file][number - int(self._bounds[file])]
+
+    def cells(self) -> Iterator[Cell]:
+        """(domain, given tier) of every problem, in order."""
+        for number in range(len(self)):
+            problem = self[number]
+            yield problem.domain, problem.tier
+
+    def prompt(self, number: int) -> Sample:
+        """The problem as the model is asked it. The same object, with the same image tensors, until `forget`."""
+        if number not in self._prompts:
+            problem = self[number]
+            self._prompts[number] = self._processor(
+                problem.messages, add_generation_prompt=True, root=problem.root, key=problem.key
+            )
+        return self._prompts[number]
+
+    def forget(self) -> None:
+        """Frees the prompts of a step."""
+        self._prompts.clear()

@@ -1,0 +1,173 @@
+"""RLCS: reinforcement learning with curriculum sampling (GLM-4.1V-Thinking, arXiv 2507.01006). One step:
+
+curriculum draws prompts -> groups of rollouts -> rewards -> groups without advantage are left out -> group-normalised
+advantages -> packed micro-batches -> clipped policy updates; rewards go back to the curriculum and the expansion.
+"""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from glm4v.rl import difficulty
+from glm4v.rl.advantage import informative
+from glm4v.rl.curriculum import Cell, Curriculum
+from glm4v.rl.expansion import Expansion, keep_balanced
+from glm4v.rl.metrics import curriculum_metrics, panel, rollout_metrics
+from glm4v.rl.pool import Pool
+from glm4v.rl.recipe import RlcsRecipe
+from glm4v.rl.rollout import Group, Rollouts, roll_out
+from glm4v.rl.update import PolicyUpdate
+from glm4v.train.loop import due
+from glm4v.train.run import InterruptWatch, StepDisplay, console
+from glm4v.train.start import Run, start
+
+GRADE_AT_ONCE = 64  # problems
+
+
+def run(recipe: RlcsRecipe) -> Path:
+    """Run RLCS and return its folder; the trained model is in <folder>/model.
+
+    Raises:
+        ValueError: no problems, a verifier that does not exist, a reward outside [0, 1].
+        Interrupted: Ctrl-C or SIGTERM; the run was saved first and the message tells how to go on.
+        FloatingPointError: the gradient is not finite.
+    """
+    parts = start(recipe)
+    rlcs = Rlcs(parts, recipe)
+    with InterruptWatch() as watch, StepDisplay("rlcs", recipe.steps, parts.done, parts.engine.rank) as display:
+        for step in range(parts.done + 1, recipe.steps + 1):
+            metrics = rlcs.step(step)
+            parts.folder.log(step, metrics)
+            display.update(step, figures(metrics))
+            if parts.engine.sum(int(watch.requested)):
+                parts.stop(step, rlcs.state())
+            if due(step, recipe.checkpoint_every):
+                parts.save(step, rlcs.state())
+    return parts.finish(rlcs.state())
+
+
+def figures(metrics: dict[str, float]) -> str:
+    """The line beside the progress bar."""
+    return (
+        f"reward {metrics['reward']:.3f}  pool {metrics['pass_rate']:.3f}  kept {metrics['kept_share']:.0%} of "
+        f"{metrics['groups']:.0f} groups  {metrics['response_length']:.0f} tokens a response"
+    )
+
+
+class Rlcs:
+    """One step, and the state between steps. Every rank holds the same curriculum and makes the same choices."""
+
+    def __init__(self, run: Run, recipe: RlcsRecipe):
+        self.run, self.recipe = run, recipe
+        self.pool = Pool(recipe.data.train, run.processor)
+        labels = list(self.pool.cells())
+        self.graded: dict[int, list[float]] = run.state["graded"] if run.done else self._grade(labels)
+        sampling, settings = recipe.curriculum.sampling, recipe.curriculum
+        self.curriculum = Curriculum(
+            difficulty.tiers(labels, self.graded),
+            floor=1.0 if sampling == "uniform" else settings.floor,
+            ageing=settings.ageing,
+            prior=settings.prior,
+            seed=recipe.seed,
+        )
+        self.expansion = Expansion(settings.cap if sampling == "rlcs" else 1.0, settings.ratio_decay)
+        self.update = PolicyUpdate(run.engine, run.processor, self.pool.prompt, recipe)
+        if run.done:
+            self.curriculum.load_state_dict(run.state["curriculum"])
+            self.expansion.load_state_dict(run.state["expansion"])
+        elif self.graded:
+            self.curriculum.update(list(self.graded), torch.tensor(list(self.graded.values())))
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps beside weights and optimizer."""
+        return {
+            "graded": self.graded,
+            "curriculum": self.curriculum.state_dict(),
+            "expansion": self.expansion.state_dict(),
+        }
+
+    def step(self, step: int) -> dict[str, float]:
+        """Draw, roll out, reward and train once; returns the metrics."""
+        begin = time.perf_counter()
+        needed = self.recipe.rollout.groups
+        numbers = self.curriculum.draw(self.expansion.prompts(needed))
+        rollouts = self._roll_out(numbers, self.recipe.rollout.responses, step)
+        groups = rollouts.groups
+        cells = [self.curriculum.cell(group.problem) for group in groups]
+        problems = [self.pool[group.problem] for group in groups]
+        rewards = torch.tensor([group.rewards for group in groups])
+        teaches = informative(rewards)
+        metrics = {
+            **rollout_metrics(groups, cells, problems),
+            **curriculum_metrics(self.curriculum),
+            "groups": len(groups),
+            "kept_share": teaches.double().mean().item(),
+            "expansion": self.expansion.factor,
+        }
+        if due(step, self.recipe.samples_every) or step == 1:
+            for record in panel(groups, cells, problems):
+                self.run.folder.sample(step, record)
+        self.curriculum.update(numbers, rewards)
+        self.expansion.update(1 - metrics["kept_share"])
+
+        if self.recipe.curriculum.sampling == "rlcs":
+            kept = [groups[index] for index in keep_balanced(cells, teaches.tolist(), needed)]
+        else:
+            kept = groups
+        trained = time.perf_counter()
+        metrics |= self._sight(kept, step) | self.update(kept, step)
+        self.pool.forget()
+        end = time.perf_counter()
+        return metrics | {
+            "trained_groups": len(kept),
+            "seconds/rollout": rollouts.sampling_seconds,
+            "seconds/reward": rollouts.reward_seconds,
+            "seconds/train": end - trained,
+            "seconds/step": end - begin,
+        }
+
+    def _sight(self, groups: list[Group], step: int) -> dict[str, float]:
+        """Metrics of a sight check where one is due before `step` trains; a warning is printed."""
+        if not groups or (step != self.run.done + 1 and not due(step, self.recipe.sight_every)):
+            return {}
+        report = self.update.sight(groups)
+        warning = report.warning(trained=self.recipe.model.path is not None)
+        if warning and self.run.engine.rank == 0:
+            console.print(f"[bold yellow]{warning}[/]")
+        return report.metrics()
+
+    def _roll_out(self, numbers: list[int], responses: int, seed: int) -> Rollouts:
+        """Each rank rolls out every so many-th problem; all ranks get all groups, in the order of `numbers`."""
+        engine, recipe = self.run.engine, self.recipe
+        own = numbers[engine.rank :: engine.world_size]
+        with engine.whole_model() as model:
+            rollouts = roll_out(
+                model,
+                self.run.processor,
+                [self.pool[number] for number in own],
+                [self.pool.prompt(number) for number in own],
+                own,
+                recipe.rollout.model_copy(update={"responses": responses}),
+                recipe.reward,
+                seed=recipe.seed * 1_000_003 + seed,
+            )
+        shares = [iter(groups) for groups in engine.gather(rollouts.groups)]
+        groups = [next(shares[place % len(shares)]) for place in range(len(numbers))]
+        return replace(rollouts, groups=groups)
+
+    def _grade(self, labels: list[Cell]) -> dict[int, list[float]]:
+        """Rewards of the first model on some problems of each (domain, label), by problem number."""
+        settings = self.recipe.difficulty
+        numbers = difficulty.to_grade(labels, settings.problems_per_cell)
+        graded: dict[int, list[float]] = {}
+        with StepDisplay("grade", len(numbers), rank=self.run.engine.rank) as display:
+            for first in range(0, len(numbers), GRADE_AT_ONCE):
+                part = numbers[first : first + GRADE_AT_ONCE]
+                rollouts = self._roll_out(part, settings.responses, seed=-1 - first)
+                graded |= {group.problem: group.rewards for group in rollouts.groups}
+                self.pool.forget()
+                display.update(len(graded), "pass rates of the first model")
+        return graded

@@ -1,0 +1,116 @@
+"""Rollouts: groups of scored responses from our own engine. Token ids and log-probs travel, never text."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from glm4v.data import Processor, Sample
+from glm4v.data.files import Problem
+from glm4v.generation import generate
+from glm4v.model import Glm4v
+from glm4v.rewards.extract import THINK
+from glm4v.rl.recipe import RolloutSection
+from glm4v.rl.reward import score
+
+
+@dataclass(frozen=True)
+class Response:
+    """One response: its tokens, which of them were forced, the sampler's log-probs (0 where forced), and its score."""
+
+    tokens: tuple[int, ...]
+    log_probs: tuple[float, ...]
+    forced: tuple[bool, ...]
+    text: str
+    truncated: bool
+    reward: float
+    answer: str | None
+    reason: str
+
+    @property
+    def sampled(self) -> int:
+        """Tokens that were sampled and so carry loss."""
+        return len(self.tokens) - sum(self.forced)
+
+
+@dataclass(frozen=True)
+class Group:
+    """All responses to one drawn problem, by its number in the pool."""
+
+    problem: int
+    prompt_length: int  # tokens
+    responses: tuple[Response, ...]
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of prompt and response together, one a response."""
+        return [self.prompt_length + len(response.tokens) for response in self.responses]
+
+    @property
+    def rewards(self) -> list[float]:
+        """One a response."""
+        return [response.reward for response in self.responses]
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """A round of rollouts, and the seconds it took to sample and to score it."""
+
+    groups: list[Group]
+    sampling_seconds: float
+    reward_seconds: float
+
+
+def roll_out(
+    model: Glm4v,
+    processor: Processor,
+    problems: Sequence[Problem],
+    prompts: Sequence[Sample],
+    numbers: Sequence[int],
+    settings: RolloutSection,
+    verifier: str | None,
+    seed: int,
+) -> Rollouts:
+    """Samples `settings.responses` responses to each prompt and scores them.
+
+    problems, prompts and numbers (of the problems in the pool) run in parallel; verifier replaces the problems' own.
+    A response that reaches the thinking
+    budget is closed by force and asked for its answer. The same seed and prompts give the same responses.
+    """
+    start = time.perf_counter()
+    completions = generate(
+        model,
+        prompts,
+        max_new_tokens=settings.max_new_tokens,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        samples_per_prompt=settings.responses,
+        thinking_budget=settings.thinking_budget,
+        processor=processor,
+        seed=seed,
+    )
+    sampled = time.perf_counter()
+    responses: list[list[Response]] = [[] for _ in prompts]
+    opened = [_opens_thinking(processor, prompt) for prompt in prompts]
+    for completion in completions:
+        text = completion.text or ""
+        whole = THINK + text if opened[completion.prompt] else text
+        scored = score(problems[completion.prompt], whole, verifier)
+        response = Response(
+            tokens=completion.tokens,
+            log_probs=completion.log_probs,
+            forced=completion.forced,
+            text=text,
+            truncated=completion.finish_reason == "length",
+            **scored._asdict(),
+        )
+        responses[completion.prompt].append(response)
+    groups = [
+        Group(number, len(prompt), tuple(group))
+        for number, prompt, group in zip(numbers, prompts, responses, strict=True)
+    ]
+    return Rollouts(groups, sampled - start, time.perf_counter() - sampled)
+
+
+def _opens_thinking(processor: Processor, prompt: Sample) -> bool:
+    """Whether the chat template itself wrote the <think> that the response goes on from."""
+    return processor.decode(prompt.input_ids[-4:]).rstrip().endswith(THINK)
