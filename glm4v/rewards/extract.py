@@ -26,8 +26,8 @@ def parse_response(response: str) -> Response:
         response: decoded with special tokens kept; begins with `<think>` (put it back where the template wrote it).
     """
     text = response.strip()
-    while text.endswith(STOPS):
-        text = text[: text.rindex("<|")].rstrip()
+    for stop in STOPS:
+        text = text.removesuffix(stop).rstrip()
     thinking, closed, rest = text.removeprefix(THINK).partition(END_THINK)
     error = _error(text, rest) if closed else "the thinking is not closed"
     if error is not None:
