@@ -33,7 +33,7 @@ class Tier:
 
 
 TIERS = {
-    1: Tier(rows=1, columns=1, widgets=(1, 1), kinds=("button",), fill=(0.6, 0.8), noise=4),
+    1: Tier(rows=1, columns=1, widgets=(1, 1), kinds=("button",), fill=(0.3, 0.5), noise=4),
     2: Tier(rows=2, columns=2, widgets=(2, 3), kinds=("button",), fill=(0.7, 0.95), noise=6),
     3: Tier(rows=3, columns=2, widgets=(3, 5), kinds=("button", "icon"), fill=(0.65, 0.95), noise=12),
     4: Tier(rows=3, columns=2, widgets=(2, 4), kinds=("label",), fill=(0.8, 0.95), noise=12),
