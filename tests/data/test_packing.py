@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+
 from glm4v import ops
 from glm4v.data import CLIP_MEAN, CLIP_STD, PackedBatch, Sample, pack, pack_to_budget
 from glm4v.data.sample import multimodal_positions
