@@ -40,7 +40,7 @@ class RunFolder:
         self._board: Any = None
         if not self.writes:
             return
-        if self.metrics.exists() and not resume:
+        if not resume and self.metrics.exists() and self.metrics.stat().st_size:
             raise FileExistsError(
                 f"out: {self.path} already holds a run; add --resume to go on, or choose another out="
             )
