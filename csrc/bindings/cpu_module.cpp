@@ -28,11 +28,11 @@ void rms_norm(py::object x_, py::object residual_, py::object post_weight_, py::
   expect_shape(x, {-1, -1});
   const int64_t rows = x.shape[0], columns = x.shape[1];
   for (const View* v : {&weight, &post_weight})
-    if (v->data) expect_dtype(*v, x.dtype), expect_shape(*v, {columns});
+    if (v->given) expect_dtype(*v, x.dtype), expect_shape(*v, {columns});
   for (const View* v : {&residual, &h, &out})
-    if (v->data) expect_dtype(*v, x.dtype), expect_shape(*v, {rows, columns});
-  require(!residual.data == !h.data, "h", "is given exactly when residual is");
-  require(!post_weight.data || residual.data, "residual", "is needed with post_weight");
+    if (v->given) expect_dtype(*v, x.dtype), expect_shape(*v, {rows, columns});
+  require(residual.given == h.given, "h", "is given exactly when residual is");
+  require(!post_weight.given || residual.given, "residual", "is needed with post_weight");
   run(kernels().rms_norm, {.dtype = x.dtype,
                            .rows = rows,
                            .columns = columns,
@@ -59,14 +59,14 @@ void rms_norm_backward(py::object grad_out_, py::object grad_h_, py::object x_, 
   expect_shape(h, {-1, -1});
   const int64_t rows = h.shape[0], columns = h.shape[1];
   for (const View* v : {&grad_out, &grad_h, &x, &grad_x, &grad_residual})
-    if (v->data) expect_dtype(*v, h.dtype), expect_shape(*v, {rows, columns});
+    if (v->given) expect_dtype(*v, h.dtype), expect_shape(*v, {rows, columns});
   for (const View* v : {&weight, &post_weight})
-    if (v->data) expect_dtype(*v, h.dtype), expect_shape(*v, {columns});
+    if (v->given) expect_dtype(*v, h.dtype), expect_shape(*v, {columns});
   for (const View* v : {&grad_weight, &grad_post_weight})
-    if (v->data) expect_dtype(*v, DType::f32), expect_shape(*v, {columns});
-  const bool sandwich = post_weight.data;
+    if (v->given) expect_dtype(*v, DType::f32), expect_shape(*v, {columns});
+  const bool sandwich = post_weight.given;
   for (const View* v : {&x, &grad_residual, &grad_post_weight})
-    require(!rows || !columns || !!v->data == sandwich, v->name, "is given exactly when post_weight is");
+    require(v->given == sandwich, v->name, "is given exactly when post_weight is");
   expect_dtype(partials, DType::f32);
   expect_shape(partials, {sandwich ? 2 : 1, kPartials, columns});
   float* const partial = partials.as<float>();

@@ -41,6 +41,7 @@ View view(const py::handle& tensor, const char* name, int contiguous) {
   static const py::str data_ptr("data_ptr"), shape_name("shape"), stride_name("stride"), dtype_name("dtype");
   View v;
   v.name = name;
+  v.given = true;
   v.data = reinterpret_cast<void*>(py::cast<uintptr_t>(tensor.attr(data_ptr)()));
   v.dtype = dtype_of(tensor.attr(dtype_name), name);
   const py::tuple shape = tensor.attr(shape_name);

@@ -18,6 +18,7 @@ namespace py = pybind11;
 struct View {
   static constexpr int kMaxRank = 5;
   const char* name = "";
+  bool given = false;  // false for an optional tensor that was None; an empty tensor is given, its pointer may be null
   void* data = nullptr;
   DType dtype = DType::f32;
   int rank = 0;

@@ -35,8 +35,10 @@ def isa(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def error(got: Tensor, want: Tensor) -> float:
-    """Largest difference relative to the largest value of `want`. Inputs are of order one, so a tensor whose largest value
-    is below 0.1 is what a cancellation left over: it is held to that scale."""
+    """Largest difference relative to the largest value of `want`.
+
+    Inputs are of order one: a tensor all below 0.1 is what a cancellation left and is held to that scale.
+    """
     if want.numel() == 0:
         return 0.0
     return (got.double() - want.double()).abs().max().item() / max(want.abs().max().item(), 0.1)
@@ -49,7 +51,7 @@ def check_against_twin(
     *rest: Any,
     tolerance: float = 1.0,
 ) -> None:
-    """Forward and every gradient of `operator(*tensors, *rest)` against its twin in float64, random upstream gradients."""
+    """Forward and every gradient against the twin in float64, for random upstream gradients."""
     ours = [t.detach().requires_grad_(t.is_floating_point()) for t in tensors]
     exact = [t.detach().double().requires_grad_() if t.is_floating_point() else t for t in tensors]
     outputs, wanted = (as_tuple(f(*args, *rest)) for f, args in ((operator, ours), (twin, exact)))
