@@ -1,0 +1,8 @@
+"""A file of problems in, rewards by domain and tier out."""
+
+from glm4v.eval.evaluate import Evaluation, evaluate
+from glm4v.eval.score import Score, opens_thinking, score
+from glm4v.eval.summary import summarise
+from glm4v.eval.table import table
+
+__all__ = ["Evaluation", "Score", "evaluate", "opens_thinking", "score", "summarise", "table"]
