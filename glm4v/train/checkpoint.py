@@ -30,7 +30,8 @@ def save(
     if target.exists():
         return target
     if engine.rank == 0:
-        _remove(unfinished)
+        for left in (*checkpoints.glob("unfinished_*"), *checkpoints.glob("removed_*")):
+            shutil.rmtree(left)  # of a process that was killed
         unfinished.mkdir(parents=True)
     engine.barrier()
     engine.save_model(unfinished / "model")
@@ -76,7 +77,5 @@ def _finished(checkpoints: Path) -> list[Path]:
 
 
 def _remove(folder: Path) -> None:
-    """Delete a folder so that a kill half-way leaves nothing that looks like a checkpoint."""
-    if folder.exists():
-        doomed = folder.rename(folder.with_name(f"removed_{folder.name}"))
-        shutil.rmtree(doomed)
+    """Delete a checkpoint so that a kill half-way leaves nothing that looks like one."""
+    shutil.rmtree(folder.rename(folder.with_name(f"removed_{folder.name}")))

@@ -4,6 +4,7 @@ import math
 import time
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -175,9 +176,14 @@ class Stage:
                 "kind": "answer",
                 "prompt": readable(processor, prompt.input_ids, prompt.vision_index),
                 "response": completion.text,
-                "expected": conversation.messages[-1]["content"],
+                "expected": _text(conversation.messages[-1]["content"]),
             }
             self.run.folder.sample(step, record)
+
+
+def _text(content: str | list[dict[str, Any]]) -> str:
+    """The text of a message's content."""
+    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
 
 
 def readable(processor: Processor, ids: torch.Tensor, vision_index: torch.Tensor) -> str:
