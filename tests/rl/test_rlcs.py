@@ -1,0 +1,92 @@
+"""The real loop with the real engine: it learns, draws what can be learned, and resumes exactly."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from glm4v.model import Glm4v
+from glm4v.rl import rlcs
+from glm4v.rl.recipe import RlcsRecipe
+
+
+def run(settings: dict[str, Any], **changes: Any) -> Path:
+    return rlcs.run(RlcsRecipe.model_validate(settings | changes))
+
+
+def metrics_of(folder: Path) -> list[dict[str, float]]:
+    """Without times, and without the sight check, which a resumed run makes once more."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if not k.startswith(("seconds/", "sight/", "time"))} for line in lines]
+
+
+def test_reward_rises_and_draws_turn_to_what_can_be_learned(settings):
+    folder = run(settings, steps=20, policy={"updates_per_rollout": 2})
+    lines = metrics_of(folder)
+    rewards = [line["reward/bandit/1"] for line in lines]
+    assert sum(rewards[:3]) / 3 < 0.3
+    assert sum(rewards[-3:]) / 3 > 0.8
+    assert lines[0]["weight/bandit/1"] == lines[0]["weight/dead/1"] == 0.5
+    assert max(line["weight/bandit/1"] for line in lines) > 0.7
+    assert lines[0]["groups"] == 8
+    assert max(line["groups"] for line in lines) > 8  # dead problems made it draw more
+    assert all(line["trained_groups"] <= 8 for line in lines)
+    assert all(line["log_prob_gap"] < 1e-5 for line in lines if line["updates"])
+    assert Glm4v.from_pretrained(folder / "model").lm_head.weight.shape[1] == 32
+
+
+@pytest.mark.parametrize("sampling", ["uniform", "weights"])
+def test_other_samplings_train_on_all_groups(settings, sampling):
+    lines = metrics_of(run(settings, steps=3, curriculum={"sampling": sampling}))
+    assert [(line["groups"], line["trained_groups"], line["expansion"]) for line in lines] == [(8, 8, 1)] * 3
+    moved = abs(lines[-1]["weight/dead/1"] - 0.5) > 0.01
+    assert moved == (sampling == "weights")
+
+
+def test_resume_is_exact(settings, tmp_path):
+    settings |= {"steps": 6, "checkpoint_every": 3, "difficulty": {"problems_per_cell": 2, "responses": 4}}
+    settings["rollout"]["thinking_budget"] = 6
+    whole = run(settings)
+    resumed = tmp_path / "resumed"
+    run(settings, out=str(resumed), steps=4)  # leaves checkpoints of steps 3 and 4
+    for state in resumed.glob("checkpoints/step_000004"):
+        state.rename(tmp_path / "put_aside")  # as if it had been killed before step 4 was saved
+    run(settings, out=str(resumed), resume=True)
+    assert metrics_of(resumed) == metrics_of(whole)
+    first, second = (Glm4v.from_pretrained(folder / "model").state_dict() for folder in (whole, resumed))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_samples_tell_the_reason(settings):
+    folder = run(settings, steps=1)
+    records = [json.loads(line) for line in (folder / "samples/step_000001.jsonl").read_text().splitlines()]
+    assert {record["domain"] for record in records} == {"bandit", "dead"}
+    for record in records:
+        assert {"id", "messages", "truth", "response", "answer", "reward", "reason", "tier"} <= set(record)
+        assert record["reason"]
+        assert len(record["group_rewards"]) == 8
+
+
+def test_offline_tiers_come_first(settings):
+    lines = metrics_of(run(settings, steps=1, difficulty={"problems_per_cell": 4, "responses": 8}))
+    assert 0 < lines[0]["pass_rate/bandit/4"] < 0.4  # one of six arms
+    assert lines[0]["pass_rate/dead/5"] < 0.2
+    bandit = sum(share for name, share in lines[0].items() if name.startswith("weight/bandit/"))
+    assert bandit > 1.2 * lines[0]["weight/dead/5"]
+
+
+def twice_as_good(prediction: str, truth: object, question: str | None = None) -> float:
+    """A user's reward: any digit above 3."""
+    return float(prediction.strip() > "3")
+
+
+def test_a_users_own_reward(settings):
+    lines = metrics_of(run(settings, steps=1, reward=f"{__name__}:twice_as_good"))
+    assert 0.2 < lines[0]["reward/dead"] < 0.8
+
+
+def test_a_missing_verifier_is_named_before_training(settings):
+    with pytest.raises(ValueError, match="nothing_of_that_name"):
+        run(settings, reward="nothing_of_that_name")
