@@ -31,7 +31,7 @@ TIERS = {
     2: Tier(letters=(3, 3), size=(22, 26), fonts=2, noise=8),
     3: Tier(letters=(3, 5), size=(20, 26), fonts=6, noise=16),
     4: Tier(letters=(5, 7), size=(18, 24), fonts=11, noise=30, photo=0.25),
-    5: Tier(letters=(4, 7), size=(16, 22), fonts=11, noise=45, lines=2, photo=0.45),
+    5: Tier(letters=(4, 6), size=(16, 22), fonts=11, noise=45, lines=2, photo=0.45),
 }
 
 

@@ -65,7 +65,7 @@ def make(rng: np.random.Generator, tier: int, pool: str) -> Problem:
         question=pick(rng, QUESTIONS).format(name=target),
         truth=str(starts[0]),
         answer=str(starts[0]),
-        thought=", ".join(steps),
+        thought=" ".join(steps),
         caption=f"Second by second: {'; '.join(story)}.",
         frame_rate=FRAME_RATE,
     )
