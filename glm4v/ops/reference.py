@@ -52,11 +52,31 @@ def merge_order(grid_thw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def resize(frames: Tensor, height: int, width: int) -> Tensor:
-    """uint8 [F, H, W, 3] -> uint8 [F, height, width, 3]: bicubic, antialiased, as PIL resizes."""
-    if frames.shape[1:3] == (height, width):
-        return frames
-    planes = frames.permute(0, 3, 1, 2).contiguous()
-    return F.interpolate(planes, (height, width), mode="bicubic", antialias=True).permute(0, 2, 3, 1)
+    """uint8 [F, H, W, 3] -> uint8 [F, height, width, 3]: bicubic, antialiased, the bits of PIL: rows, then columns."""
+    for dim, side in ((2, width), (1, height)):
+        if frames.shape[dim] != side:
+            frames = _resample(frames, dim, side)
+    return frames
+
+
+def _resample(frames: Tensor, dim: int, side: int) -> Tensor:
+    """One axis of uint8 [F, H, W, 3] to `side` pixels in PIL's arithmetic: 22-bit fixed point, rounded once an axis."""
+    count = frames.shape[dim]
+    scale = count / side
+    support = 2 * max(scale, 1.0)  # Keys' cubic (a = -0.5), stretched over the pixels that one output pixel covers
+    centre = (torch.arange(side, dtype=torch.float64) + 0.5) * scale
+    first = (centre - support + 0.5).long().clamp(min=0)
+    last = (centre + support + 0.5).long().clamp(max=count)
+    index = first[:, None] + torch.arange(int((last - first).max()))  # [side, taps]
+    x = ((index + 0.5 - centre[:, None]) / max(scale, 1.0)).abs()
+    cubic = torch.where(x < 1, (1.5 * x - 2.5) * x * x + 1, torch.where(x < 2, ((2.5 - 0.5 * x) * x - 4) * x + 2, 0.0))
+    cubic = cubic.where(index < last[:, None], 0.0)
+    weights = (cubic / cubic.sum(1, keepdim=True) * (1 << 22)).round().int()
+    index = index.clamp(max=count - 1)
+    total = torch.tensor(1 << 21, dtype=torch.int32)
+    for tap in range(index.shape[1]):
+        total = total + frames.index_select(dim, index[:, tap]) * weights[:, tap].view(-1, *[1] * (3 - dim))
+    return (total >> 22).clamp(0, 255).to(torch.uint8)
 
 
 def patchify(
