@@ -1,4 +1,4 @@
-"""The pool of problems that RL draws from: every file of the recipe behind one numbering."""
+"""The pool of problems that RL draws from: all files of the recipe behind one numbering."""
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
@@ -10,7 +10,7 @@ from glm4v.data.files import Problem, read_problems
 from glm4v.rl.curriculum import Cell
 
 
-class Pool:
+class Pool(Sequence[Problem]):
     """Problems by number. Prompts are built on demand and kept until `forget`, so that a step decodes an image once.
 
     Raises ValueError when there are no problems.
@@ -29,7 +29,7 @@ class Pool:
     def __len__(self) -> int:
         return int(self._bounds[-1])
 
-    def __getitem__(self, number: int) -> Problem:
+    def __getitem__(self, number: int) -> Problem:  # type: ignore[override]
         file = int(np.searchsorted(self._bounds, number, side="right")) - 1
         return self._files[file][number - int(self._bounds[file])]
 

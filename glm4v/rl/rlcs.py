@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from glm4v.eval import evaluate
 from glm4v.rl import difficulty
 from glm4v.rl.advantage import informative
 from glm4v.rl.curriculum import Cell, Curriculum
@@ -40,6 +41,8 @@ def run(recipe: RlcsRecipe) -> Path:
     with InterruptWatch() as watch, StepDisplay("rlcs", recipe.steps, parts.done, parts.engine.rank) as display:
         for step in range(parts.done + 1, recipe.steps + 1):
             metrics = rlcs.step(step)
+            if due(step, recipe.evaluate_every, recipe.steps):
+                metrics |= rlcs.evaluate(step)
             parts.folder.log(step, metrics)
             display.update(step, figures(metrics))
             if parts.engine.sum(int(watch.requested)):
@@ -138,6 +141,26 @@ class Rlcs:
         if warning and self.run.engine.rank == 0:
             console.print(f"[bold yellow]{warning}[/]")
         return report.metrics()
+
+    def evaluate(self, step: int) -> dict[str, float]:
+        """Rewards of greedy answers to the evaluation problems; they are written to <run>/eval/step_<step>."""
+        recipe, engine = self.recipe, self.run.engine
+        if not recipe.data.evaluation:
+            return {}
+        with engine.whole_model() as model:
+            evaluation = evaluate(
+                model,
+                self.run.processor,
+                Pool(recipe.data.evaluation, self.run.processor),
+                max_new_tokens=recipe.rollout.max_new_tokens,
+                thinking_budget=recipe.rollout.thinking_budget,
+                limit=recipe.data.evaluation_problems or None,
+                reward=recipe.reward,
+            )
+        if engine.rank == 0:
+            evaluation.write(self.run.folder.path / "eval" / f"step_{step:06d}")
+        means = {f"evaluation/{name}": part["mean"] for name, part in evaluation.summary["domains"].items()}
+        return {"evaluation": evaluation.summary["mean"], **means}
 
     def _roll_out(self, numbers: list[int], responses: int, seed: int) -> Rollouts:
         """Each rank rolls out every so many-th problem; all ranks get all groups, in the order of `numbers`."""

@@ -6,16 +6,20 @@ from dataclasses import dataclass
 
 from glm4v.data import Processor, Sample
 from glm4v.data.files import Problem
+from glm4v.eval import opens_thinking, score
 from glm4v.generation import generate
 from glm4v.model import Glm4v
 from glm4v.rewards.extract import THINK
 from glm4v.rl.recipe import RolloutSection
-from glm4v.rl.reward import score
 
 
 @dataclass(frozen=True)
 class Response:
-    """One response: its tokens, which of them were forced, the sampler's log-probs (0 where forced), and its score."""
+    """One response and its score.
+
+    log_probs: the sampler's, of every token; forced: which tokens were written and not sampled; text: from <think> on;
+    answer: None where the format is wrong.
+    """
 
     tokens: tuple[int, ...]
     log_probs: tuple[float, ...]
@@ -73,8 +77,8 @@ def roll_out(
     """Samples `settings.responses` responses to each prompt and scores them.
 
     problems, prompts and numbers (of the problems in the pool) run in parallel; verifier replaces the problems' own.
-    A response that reaches the thinking
-    budget is closed by force and asked for its answer. The same seed and prompts give the same responses.
+    A response that reaches the thinking budget is closed by force and asked for its answer. The same seed and prompts
+    give the same responses.
     """
     start = time.perf_counter()
     completions = generate(
@@ -90,11 +94,10 @@ def roll_out(
     )
     sampled = time.perf_counter()
     responses: list[list[Response]] = [[] for _ in prompts]
-    opened = [_opens_thinking(processor, prompt) for prompt in prompts]
+    opened = [opens_thinking(processor, prompt) for prompt in prompts]
     for completion in completions:
-        text = completion.text or ""
-        whole = THINK + text if opened[completion.prompt] else text
-        scored = score(problems[completion.prompt], whole, verifier)
+        text = THINK * opened[completion.prompt] + (completion.text or "")
+        scored = score(problems[completion.prompt], text, verifier)
         response = Response(
             tokens=completion.tokens,
             log_probs=completion.log_probs,
@@ -109,8 +112,3 @@ def roll_out(
         for number, prompt, group in zip(numbers, prompts, responses, strict=True)
     ]
     return Rollouts(groups, sampled - start, time.perf_counter() - sampled)
-
-
-def _opens_thinking(processor: Processor, prompt: Sample) -> bool:
-    """Whether the chat template itself wrote the <think> that the response goes on from."""
-    return processor.decode(prompt.input_ids[-4:]).rstrip().endswith(THINK)
