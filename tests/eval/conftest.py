@@ -41,10 +41,10 @@ def model(processor: Processor, problems: Problems) -> Glm4v:
             reply = {"role": "assistant", "content": ANSWERS[problem.domain].format(truth=problem.truth)}
             samples.append(processor([*problem.messages, reply], train="assistant", root=problem.root))
     batch = pack(samples)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    for _ in range(200):
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(300):
         loss = model(batch).loss
-        if loss.item() < 0.02:
+        if loss.item() < 0.05:
             return model
         optimizer.zero_grad()
         loss.backward()
