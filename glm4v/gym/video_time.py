@@ -20,6 +20,7 @@ QUESTIONS = (
 )
 SIDE = 56
 FRAME_RATE = 2
+DRIFT = 2  # pixels a second by which the scenery slides
 
 
 @dataclass(frozen=True)
@@ -72,15 +73,13 @@ def make(rng: np.random.Generator, tier: int, pool: str) -> Problem:
 
 
 def _film(rng: np.random.Generator, pool: str, shown: list[list[Thing]], spec: Tier) -> np.ndarray:
-    """Draws two frames for every second, each with its own grain: uint8 [2 * seconds, 56, 56, 3]."""
+    """Draws a picture for every second, shown FRAME_RATE times: uint8 [2 * seconds, 56, 56, 3]."""
     still = paper(rng, pool, SIDE, SIDE)
-    scenery = photograph(rng, pool, SCALE * SIDE, SCALE * (SIDE + 2 * len(shown)))
-    frames = []
+    scenery = photograph(rng, pool, still.height, still.width + SCALE * DRIFT * len(shown))
+    pictures = []
     for second, things in enumerate(shown):
-        for half in range(FRAME_RATE):
-            left = SCALE * (FRAME_RATE * second + half)
-            window = scenery.crop((left, 0, left + still.width, still.height))
-            sheet = Image.blend(still, window, spec.photo)
-            paint(rng, sheet, things)
-            frames.append(finish(rng, sheet, spec.noise))
-    return np.stack(frames)
+        left = SCALE * DRIFT * second
+        sheet = Image.blend(still, scenery.crop((left, 0, left + still.width, still.height)), spec.photo)
+        paint(rng, sheet, things)
+        pictures.append(finish(rng, sheet, spec.noise))
+    return np.repeat(np.stack(pictures), FRAME_RATE, axis=0)

@@ -5,13 +5,13 @@ whatever the number of processes, and a longer file begins like a shorter one.
 """
 
 import json
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
-from zlib import crc32
 
 import numpy as np
 from PIL import Image
@@ -111,7 +111,7 @@ def _write_chunk(chunk: _Chunk) -> list[str]:
 def _write_problem(chunk: _Chunk, number: int) -> dict:
     """Makes one problem, saves its pixels and returns its JSON line as a dict."""
     split, name = chunk.split, chunk.domain
-    rng = np.random.default_rng([chunk.seed, crc32(split.encode()), crc32(name.encode()), number])
+    rng = np.random.default_rng([chunk.seed, zlib.crc32(split.encode()), zlib.crc32(name.encode()), number])
     tier = TIERS[number % len(TIERS)]
     problem = DOMAINS[name].make(rng, tier, POOL_OF_SPLIT[split])
     medium = _save(problem, chunk.out, f"images/{split}/{name}/{number:05d}")
@@ -128,11 +128,20 @@ def _write_problem(chunk: _Chunk, number: int) -> dict:
 
 
 def _save(problem: Problem, out: Path, stem: str) -> dict:
-    """Saves a picture or a video's frames as PNG and returns the message part that names them."""
+    """Saves a picture or a video's frames and returns the message part that names them."""
     if problem.frame_rate is None:
-        Image.fromarray(problem.pixels).save(out / f"{stem}.png", compress_level=1)
+        _save_png(problem.pixels, out / f"{stem}.png")
         return {"type": "image", "image": f"{stem}.png"}
-    paths = [f"{stem}-{frame:02d}.png" for frame in range(len(problem.pixels))]
-    for path, frame in zip(paths, problem.pixels, strict=True):
-        Image.fromarray(frame).save(out / path, compress_level=1)
+    paths: list[str] = []
+    for number, frame in enumerate(problem.pixels):
+        if number and np.array_equal(frame, problem.pixels[number - 1]):
+            paths.append(paths[-1])  # a frame that stands still is one file
+            continue
+        paths.append(f"{stem}-{number:02d}.png")
+        _save_png(frame, out / paths[-1])
     return {"type": "video", "video": paths, "frame_rate": problem.frame_rate}
+
+
+def _save_png(pixels: np.ndarray, path: Path) -> None:
+    """Saves uint8 [H, W, 3]. Grain has no repetitions to search for: Huffman coding alone is faster and no larger."""
+    Image.fromarray(pixels).save(path, compress_level=1, compress_type=zlib.Z_HUFFMAN_ONLY)

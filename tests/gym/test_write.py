@@ -53,9 +53,18 @@ def test_pretraining_shows_no_answer_format_and_sft_always_does(folder: Path) ->
 
 
 def test_pictures_exist_and_no_two_are_equal(folder: Path) -> None:
-    paths = [path for split in COUNTS for line in lines(folder / f"{split}.jsonl") for path in media(line)]
+    paths = [path for split in COUNTS for line in lines(folder / f"{split}.jsonl") for path in sorted(set(media(line)))]
     assert len(set(paths)) == len(paths)
     assert len({Image.open(folder / path).tobytes() for path in paths}) == len(paths)
+
+
+def test_a_video_is_two_frames_a_second_and_still_frames_share_a_file(folder: Path) -> None:
+    for line in lines(folder / "rl.jsonl"):
+        part = line["messages"][0]["content"][0]
+        if line["domain"] == "video_time":
+            assert part["frame_rate"] == 2
+            assert part["video"][::2] == part["video"][1::2]
+            assert len(set(part["video"])) == len(part["video"]) // 2 > int(line["truth"])
 
 
 def test_the_data_room_reads_them(folder: Path) -> None:
