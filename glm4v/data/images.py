@@ -7,6 +7,8 @@ import base64
 import binascii
 import io
 import math
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ def load_image(source: Any, root: Path | None = None) -> Tensor:
 
     source: a path (relative ones against `root`), encoded bytes, a `data:` URL, a PIL image, or an array or tensor
     [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] in uint8, uint16 or float (0..1). EXIF rotation is applied, alpha is laid
-    on white, palettes, grey and 16 bit become 8-bit RGB. Raises ValueError or OSError that says what was wrong.
+    on white, palettes, grey and 16 bit become 8-bit RGB. Raises ValueError that says what was wrong.
     """
     if isinstance(source, np.ndarray | Tensor):
         return _from_array(np.asarray(source))
@@ -62,8 +64,12 @@ def _data_url_bytes(url: str) -> bytes:
 
 
 def _decode(file: Path | io.BytesIO) -> Tensor:
-    with Image.open(file) as image:
-        return _from_pil(image)
+    try:
+        with Image.open(file) as image:
+            return _from_pil(image)
+    except (OSError, SyntaxError, struct.error, zlib.error, Image.DecompressionBombError) as error:
+        name = f"{file} " if isinstance(file, Path) else ""
+        raise ValueError(f"image {name}cannot be decoded: {error}") from error
 
 
 def _from_pil(image: Image.Image) -> Tensor:
