@@ -1,6 +1,7 @@
 """A small transformers model with lively random weights, ours with the same weights, and inputs for both."""
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -76,37 +77,33 @@ def make_inputs(rows: Sequence[Sequence[int | Medium]], seed: int = 0, padding: 
     pixels: dict[str, list[Tensor]] = {"image": [], "video": []}
     grids: dict[str, list[tuple[int, int, int]]] = {"image": [], "video": []}
 
-    def text(count: int) -> list[int]:
-        return torch.randint(0, BEGIN_IMAGE, (count,), generator=generator).tolist()
+    def text(count: int) -> list[tuple[int, int]]:
+        return [(token, 0) for token in torch.randint(0, BEGIN_IMAGE, (count,), generator=generator).tolist()]
 
-    def tokens(part: int | Medium) -> tuple[list[int], list[int]]:
-        """Token ids and their kinds (0 text, 1 image, 2 video)."""
+    def tokens(part: int | Medium) -> list[tuple[int, int]]:
+        """Token ids with their kinds (0 text, 1 image, 2 video)."""
         if isinstance(part, int):
-            return text(part), [0] * part
+            return text(part)
         kind, (t, h, w) = part
         span = 1 if kind == "image" else 2  # a still image is two equal frames
         patches = torch.randn(t * h * w, 3, span, 196, generator=generator)
         pixels[kind].append(patches.expand(-1, -1, 2, -1).reshape(-1, 1176))
         grids[kind].append((t, h, w))
-        frame = [BEGIN_IMAGE, *[IMAGE] * (h * w // 4), END_IMAGE]
-        kinds = [0, *[1 if kind == "image" else 2] * (h * w // 4), 0]
+        frame = [(BEGIN_IMAGE, 0), *[(IMAGE, span)] * (h * w // 4), (END_IMAGE, 0)]
         if kind == "image":
-            return frame, kinds
-        timed = [frame + text(1) for _ in range(t)]
-        return [BEGIN_VIDEO, *sum(timed, []), END_VIDEO], [0, *(kinds + [0]) * t, 0]
+            return frame
+        timed = [token for _ in range(t) for token in (*frame, *text(1))]
+        return [(BEGIN_VIDEO, 0), *timed, (END_VIDEO, 0)]
 
-    sequences = [[sum(lists, []) for lists in zip(*map(tokens, row), strict=True)] for row in rows]
-    length = max(len(ids) for ids, _ in sequences)
+    sequences = [[token for part in row for token in tokens(part)] for row in rows]
+    length = max(len(sequence) for sequence in sequences)
+    padded = torch.zeros(3, len(rows), length, dtype=torch.int64)  # token ids, kinds, mask
+    for row, sequence in enumerate(sequences):
+        start = length - len(sequence) if padding == "left" else 0
+        padded[:2, row, start : start + len(sequence)] = torch.tensor(sequence).T
+        padded[2, row, start : start + len(sequence)] = 1
+    inputs = dict(zip(("input_ids", "mm_token_type_ids", "attention_mask"), padded, strict=True))
 
-    def padded(values: list[int], filler: int) -> list[int]:
-        extra = [filler] * (length - len(values))
-        return extra + values if padding == "left" else values + extra
-
-    inputs = {
-        "input_ids": torch.tensor([padded(ids, 0) for ids, _ in sequences]),
-        "attention_mask": torch.tensor([padded([1] * len(ids), 0) for ids, _ in sequences]),
-        "mm_token_type_ids": torch.tensor([padded(kinds, 0) for _, kinds in sequences]),
-    }
     scored = (torch.rand(inputs["input_ids"].shape, generator=generator) < 0.7) & (inputs["mm_token_type_ids"] == 0)
     # not a sequence's first token either: behind left padding, transformers predicts it from the padding
     scored &= inputs["attention_mask"].cumsum(dim=1) > 1
@@ -127,8 +124,6 @@ def difference(actual: Tensor, expected: Tensor) -> float:
 @pytest.fixture(scope="session")
 def tools() -> Any:
     """The functions above, for test files, which cannot import each other."""
-    from types import SimpleNamespace
-
     return SimpleNamespace(
         config=tiny_config, pair=make_pair, inputs=make_inputs, difference=difference, vocabulary=VOCABULARY
     )

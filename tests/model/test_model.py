@@ -137,7 +137,9 @@ def test_micro_batches_give_the_gradient_of_the_whole(tools: Any, split: list[in
     config = tools.config(tied=True)
     model, _ = tools.pair(config)
     rows = [[4, ("image", (1, 4, 4)), 6], [11, ("image", (1, 2, 2))], [3, ("image", (1, 2, 4)), 20], [2]]
-    singles = [PackedBatch.from_transformers(tools.inputs([row], seed=number), config) for number, row in enumerate(rows)]
+    singles = [
+        PackedBatch.from_transformers(tools.inputs([row], seed=number), config) for number, row in enumerate(rows)
+    ]
     whole = join(singles)
     groups, rest = [], singles
     for count in split:
@@ -155,7 +157,8 @@ def test_log_probs_and_entropy_stand_at_their_labels(tools: Any, temperature: fl
     config = tools.config()
     model, _ = tools.pair(config)
     batch = PackedBatch.from_transformers(tools.inputs(ROWS["several images"]), config)
-    output = model(batch, logits=True, temperature=temperature)
+    with torch.no_grad():
+        output = model(batch, logits=True, temperature=temperature)
     log_p = (output.logits / temperature).log_softmax(dim=-1)
     start = 0
     for length in batch.seqlens:
@@ -255,7 +258,12 @@ def test_bfloat16_is_as_exact_as_the_oracle(tools: Any) -> None:
     """Relative Frobenius error against float64 with the same (bfloat16) weights, mean of five seeds."""
     config = tools.config(head_dim=32)
     rows = [*ROWS["several images"], *ROWS["very different sizes"]]
-    errors: dict[str, list[float]] = {"ours logits": [], "theirs logits": [], "ours gradient": [], "theirs gradient": []}
+    errors: dict[str, list[float]] = {
+        "ours logits": [],
+        "theirs logits": [],
+        "ours gradient": [],
+        "theirs gradient": [],
+    }
     for seed in range(5):
         ours, theirs = (model.bfloat16() for model in tools.pair(config, seed))
         inputs = tools.inputs(rows, seed)
