@@ -95,7 +95,7 @@ def _record(problem: Problem, response: str, verifier: str | None) -> dict[str, 
         "domain": problem.domain,
         "tier": problem.tier,
         "question": problem.question,
-        "images": _image_paths(problem),
+        "images": image_paths(problem),
         "response": response,
         "prediction": scored.answer,
         "truth": problem.truth,
@@ -104,7 +104,7 @@ def _record(problem: Problem, response: str, verifier: str | None) -> dict[str, 
     }
 
 
-def _image_paths(problem: Problem) -> list[str]:
+def image_paths(problem: Problem) -> list[str]:
     """Files of the pictures and frames that the problem shows; what is written into the message itself has none."""
     parts = [
         part for message in problem.messages if isinstance(message["content"], list) for part in message["content"]

@@ -45,11 +45,11 @@ def keep_balanced(cells: Sequence[tuple[str, str]], informative: Sequence[bool],
     """Indices of at most `needed` informative groups, balanced over difficulty.
 
     cells: (domain, tier) of each group. Groups are taken in turn from each tier, and inside a tier in turn from each
-    domain, in the order in which they were drawn; fewer than `needed` informative groups are all kept.
+    domain; fewer than `needed` informative groups are all kept. The order is that of `cells`: random, as it was drawn.
     """
     groups = [index for index, teaches in enumerate(informative) if teaches]
     by_domain = _round_robin(groups, [cells[index][0] for index in groups])
-    return _round_robin(by_domain, [cells[index][1] for index in by_domain])[:needed]
+    return sorted(_round_robin(by_domain, [cells[index][1] for index in by_domain])[:needed])
 
 
 def _round_robin(items: Sequence[int], keys: Sequence[Hashable]) -> list[int]:

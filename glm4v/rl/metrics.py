@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from glm4v.data.files import Problem
+from glm4v.eval import image_paths
 from glm4v.rl.curriculum import Cell, Curriculum
 from glm4v.rl.rollout import Group
 
@@ -44,23 +45,26 @@ def curriculum_metrics(curriculum: Curriculum) -> dict[str, float]:
 
 
 def panel(groups: Sequence[Group], cells: Sequence[Cell], problems: Sequence[Problem]) -> Iterator[dict[str, Any]]:
-    """Records for samples/: the first group of each domain, its best and its worst response."""
-    seen = set()
+    """Records for samples/, as in an evaluation's predictions: of the first group of each domain the best and the worst
+    response, with the rewards of all."""
+    domains = set()
     for group, (domain, tier), problem in zip(groups, cells, problems, strict=True):
-        if domain in seen:
+        if domain in domains:
             continue
-        seen.add(domain)
-        ranked = sorted(group.responses, key=lambda response: response.reward)
-        for response in [ranked[-1], ranked[0]] if ranked[0].reward < ranked[-1].reward else ranked[:1]:
+        domains.add(domain)
+        ranked = sorted(group.responses, key=lambda response: -response.reward)
+        for response in ranked[:1] if ranked[0].reward == ranked[-1].reward else [ranked[0], ranked[-1]]:
             yield {
+                "kind": "rollout",
                 "id": problem.id,
                 "domain": domain,
                 "tier": tier,
-                "verifier": problem.verifier,
-                "messages": problem.messages,
-                "truth": problem.truth,
+                "question": problem.question,
+                "images": image_paths(problem),
                 "response": response.text,
-                "answer": response.answer,
+                "prediction": response.answer,
+                "truth": problem.truth,
+                "verifier": problem.verifier,
                 "reward": response.reward,
                 "reason": response.reason,
                 "group_rewards": group.rewards,

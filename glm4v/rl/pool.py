@@ -1,6 +1,6 @@
 """The pool of problems that RL draws from: all files of the recipe behind one numbering."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 
 import numpy as np
@@ -13,31 +13,34 @@ from glm4v.rl.curriculum import Cell
 class Pool(Sequence[Problem]):
     """Problems by number. Prompts are built on demand and kept until `forget`, so that a step decodes an image once.
 
-    Raises ValueError when there are no problems.
+    Attributes:
+        cells: (domain, given tier) of every problem.
+        verifiers: names of all verifiers that the problems ask for.
+
+    Raises ValueError when there are no files, or one that has no problems or a wrong line.
     """
 
     def __init__(self, paths: Sequence[str], processor: Processor):
+        if not paths:
+            raise ValueError("data.train: no files, expected JSONL files of problems (`glm4v gym OUT` writes some)")
         self._files = [read_problems(path) for path in paths]
         self._bounds = np.array([0, *accumulate(len(file) for file in self._files)])
         self._processor = processor
         self._prompts: dict[int, Sample] = {}
-        if not len(self):
-            raise ValueError(
-                f"data.train: no problems in {list(paths)}, expected JSONL files of problems (glm4v gym OUT)"
-            )
+        self.cells: list[Cell] = []
+        self.verifiers: set[str] = set()
+        for problem in self:
+            self.cells.append((problem.domain, problem.tier))
+            self.verifiers.add(problem.verifier)
 
     def __len__(self) -> int:
         return int(self._bounds[-1])
 
     def __getitem__(self, number: int) -> Problem:  # type: ignore[override]
+        if not 0 <= number < len(self):
+            raise IndexError(f"number: {number}, expected 0 to {len(self) - 1}")
         file = int(np.searchsorted(self._bounds, number, side="right")) - 1
         return self._files[file][number - int(self._bounds[file])]
-
-    def cells(self) -> Iterator[Cell]:
-        """(domain, given tier) of every problem, in order."""
-        for number in range(len(self)):
-            problem = self[number]
-            yield problem.domain, problem.tier
 
     def prompt(self, number: int) -> Sample:
         """The problem as the model is asked it. The same object, with the same image tensors, until `forget`."""

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 
 from glm4v.eval import evaluate
+from glm4v.rewards import VERIFIERS, load_reward
 from glm4v.rl import difficulty
 from glm4v.rl.advantage import informative
-from glm4v.rl.curriculum import Cell, Curriculum
+from glm4v.rl.curriculum import Curriculum
 from glm4v.rl.expansion import Expansion, keep_balanced
 from glm4v.rl.metrics import curriculum_metrics, panel, rollout_metrics
 from glm4v.rl.pool import Pool
@@ -66,18 +67,20 @@ class Rlcs:
     def __init__(self, run: Run, recipe: RlcsRecipe):
         self.run, self.recipe = run, recipe
         self.pool = Pool(recipe.data.train, run.processor)
-        labels = list(self.pool.cells())
-        self.graded: dict[int, list[float]] = run.state["graded"] if run.done else self._grade(labels)
+        for name in [recipe.reward] if recipe.reward else self.pool.verifiers:
+            if name not in VERIFIERS:
+                load_reward(name)  # a name that is wrong ends the run before it starts
+        self.update = PolicyUpdate(run.engine, run.processor, self.pool.prompt, recipe)
+        self.graded: dict[int, list[float]] = run.state["graded"] if run.done else self._grade()
         sampling, settings = recipe.curriculum.sampling, recipe.curriculum
         self.curriculum = Curriculum(
-            difficulty.tiers(labels, self.graded),
+            difficulty.tiers(self.pool.cells, self.graded),
             floor=1.0 if sampling == "uniform" else settings.floor,
             ageing=settings.ageing,
             prior=settings.prior,
             seed=recipe.seed,
         )
         self.expansion = Expansion(settings.cap if sampling == "rlcs" else 1.0, settings.ratio_decay)
-        self.update = PolicyUpdate(run.engine, run.processor, self.pool.prompt, recipe)
         if run.done:
             self.curriculum.load_state_dict(run.state["curriculum"])
             self.expansion.load_state_dict(run.state["expansion"])
@@ -95,46 +98,49 @@ class Rlcs:
     def step(self, step: int) -> dict[str, float]:
         """Draw, roll out, reward and train once; returns the metrics."""
         begin = time.perf_counter()
-        needed = self.recipe.rollout.groups
-        numbers = self.curriculum.draw(self.expansion.prompts(needed))
+        numbers = self.curriculum.draw(self.expansion.prompts(self.recipe.rollout.groups))
         rollouts = self._roll_out(numbers, self.recipe.rollout.responses, step)
-        groups = rollouts.groups
+        kept, metrics = self._select(rollouts.groups, step)
+        start_of_training = time.perf_counter()
+        metrics |= self._sight(rollouts.groups, step) | self.update(kept, step)
+        self.pool.forget()
+        end = time.perf_counter()
+        return metrics | {
+            "seconds/rollout": rollouts.sampling_seconds,
+            "seconds/reward": rollouts.reward_seconds,
+            "seconds/train": end - start_of_training,
+            "seconds/step": end - begin,
+        }
+
+    def _select(self, groups: list[Group], step: int) -> tuple[list[Group], dict[str, float]]:
+        """The groups to train on and the figures of all; what was learned goes to the curriculum and the expansion."""
+        recipe = self.recipe
         cells = [self.curriculum.cell(group.problem) for group in groups]
         problems = [self.pool[group.problem] for group in groups]
         rewards = torch.tensor([group.rewards for group in groups])
         teaches = informative(rewards)
+        kept_share = teaches.double().mean().item()
+        kept = groups
+        if recipe.curriculum.sampling == "rlcs":
+            kept = [groups[index] for index in keep_balanced(cells, teaches.tolist(), recipe.rollout.groups)]
         metrics = {
             **rollout_metrics(groups, cells, problems),
             **curriculum_metrics(self.curriculum),
-            "groups": len(groups),
-            "kept_share": teaches.double().mean().item(),
             "expansion": self.expansion.factor,
+            "groups": len(groups),
+            "kept_share": kept_share,
+            "trained_groups": len(kept),
         }
-        if due(step, self.recipe.samples_every) or step == 1:
+        if step == 1 or due(step, recipe.samples_every):
             for record in panel(groups, cells, problems):
                 self.run.folder.sample(step, record)
-        self.curriculum.update(numbers, rewards)
-        self.expansion.update(1 - metrics["kept_share"])
-
-        if self.recipe.curriculum.sampling == "rlcs":
-            kept = [groups[index] for index in keep_balanced(cells, teaches.tolist(), needed)]
-        else:
-            kept = groups
-        trained = time.perf_counter()
-        metrics |= self._sight(kept, step) | self.update(kept, step)
-        self.pool.forget()
-        end = time.perf_counter()
-        return metrics | {
-            "trained_groups": len(kept),
-            "seconds/rollout": rollouts.sampling_seconds,
-            "seconds/reward": rollouts.reward_seconds,
-            "seconds/train": end - trained,
-            "seconds/step": end - begin,
-        }
+        self.curriculum.update([group.problem for group in groups], rewards)
+        self.expansion.update(1 - kept_share)
+        return kept, metrics
 
     def _sight(self, groups: list[Group], step: int) -> dict[str, float]:
         """Metrics of a sight check where one is due before `step` trains; a warning is printed."""
-        if not groups or (step != self.run.done + 1 and not due(step, self.recipe.sight_every)):
+        if step != self.run.done + 1 and not due(step, self.recipe.sight_every):
             return {}
         report = self.update.sight(groups)
         warning = report.warning(trained=self.recipe.model.path is not None)
@@ -181,10 +187,12 @@ class Rlcs:
         groups = [next(shares[place % len(shares)]) for place in range(len(numbers))]
         return replace(rollouts, groups=groups)
 
-    def _grade(self, labels: list[Cell]) -> dict[int, list[float]]:
+    def _grade(self) -> dict[int, list[float]]:
         """Rewards of the first model on some problems of each (domain, label), by problem number."""
         settings = self.recipe.difficulty
-        numbers = difficulty.to_grade(labels, settings.problems_per_cell)
+        numbers = difficulty.to_grade(self.pool.cells, settings.problems_per_cell)
+        if not numbers:
+            return {}
         graded: dict[int, list[float]] = {}
         with StepDisplay("grade", len(numbers), rank=self.run.engine.rank) as display:
             for first in range(0, len(numbers), GRADE_AT_ONCE):

@@ -40,7 +40,7 @@ class PolicyUpdate:
         totals: list[Tensor] = []
         norms, dropped = [], 0
         for number in range(updates):
-            # groups come in turns of tier and domain, so each share is as balanced as the whole
+            # groups come in the random order of the draw, so no share differs from the whole
             sums, too_long = self._accumulate(groups[number::updates])
             norms.append(self.engine.step(rate))
             if not math.isfinite(norms[-1]):

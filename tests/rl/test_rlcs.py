@@ -64,7 +64,7 @@ def test_samples_tell_the_reason(settings):
     records = [json.loads(line) for line in (folder / "samples/step_000001.jsonl").read_text().splitlines()]
     assert {record["domain"] for record in records} == {"bandit", "dead"}
     for record in records:
-        assert {"id", "messages", "truth", "response", "answer", "reward", "reason", "tier"} <= set(record)
+        assert {"id", "question", "truth", "response", "prediction", "reward", "reason", "tier"} <= set(record)
         assert record["reason"]
         assert len(record["group_rewards"]) == 8
 

@@ -89,7 +89,7 @@ def test_micro_batches_do_not_change_the_gradient(settings, processor, averaging
         assert dropped == 0
         return {n: p.grad for n, p in world.engine.model.named_parameters() if p.grad is not None}
 
-    whole, split = gradients(10_000), gradients(40)
+    whole, split = gradients(10_000), gradients(120)
     assert max(gradient.abs().max() for gradient in whole.values()) > 1e-3
     for name, gradient in whole.items():
         torch.testing.assert_close(split[name], gradient, rtol=1e-4, atol=1e-6)
