@@ -3,6 +3,7 @@
 The only file that knows DeepSpeed. A loop written for `Engine` runs under both.
 """
 
+import atexit
 import logging
 import os
 from collections.abc import Iterator
@@ -125,7 +126,7 @@ class Engine:
         self._optimizer.load_state_dict(state)
 
     def close(self) -> None:
-        """Leave the group of processes."""
+        """Let go of what the engine holds; the processes stay together for the next one."""
 
 
 class DeepSpeedEngine(Engine):
@@ -140,7 +141,13 @@ class DeepSpeedEngine(Engine):
         on_gpu = self.device.type == "cuda"
         if on_gpu:
             torch.cuda.set_device(self.device)
-        deepspeed.init_distributed("nccl" if on_gpu else "gloo", verbose=False)
+        else:
+            # else every new machine first compiles DeepSpeed's shared-memory operator; gloo does without
+            deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+        if not torch.distributed.is_initialized():
+            deepspeed.init_distributed("nccl" if on_gpu else "gloo", verbose=False)
+            # DeepSpeed keeps groups of the first start for good, so the processes part at their end, not after a run
+            atexit.register(torch.distributed.destroy_process_group)
         self._zero = deepspeed.zero
         self.rank, self.world_size = torch.distributed.get_rank(), torch.distributed.get_world_size()
         groups = [g for g in parameter_groups(self.model, self._optim.weight_decay) if g["params"]]
@@ -211,4 +218,3 @@ class DeepSpeedEngine(Engine):
 
     def close(self) -> None:
         self._engine.destroy()
-        torch.distributed.destroy_process_group()

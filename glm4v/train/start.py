@@ -46,7 +46,7 @@ class Run:
         return self.folder.path
 
     def close(self) -> None:
-        """Flush the metrics and leave the group of processes."""
+        """Flush the metrics and let the engine go."""
         self.folder.close()
         self.engine.close()
 
