@@ -1,0 +1,220 @@
+"""The command `glm4v`: argument handling and nothing else. Each command imports its room when it runs."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import rich
+import typer
+from rich.progress import Progress
+
+app = typer.Typer(
+    help="GLM-4.1V-Thinking: train, ask and evaluate. Start with: glm4v demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Recipe = Annotated[str, typer.Argument(help="A YAML file, or the name of an installed recipe such as demo_sft.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Recipe fields, such as optim.learning_rate=3e-4."),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in the run's folder.")]
+Folder = Annotated[Path, typer.Argument(help="A folder with a model in transformers' format and its tokenizer.")]
+Tokens = Annotated[int, typer.Option(help="Length limit of a response, in tokens.")]
+Temperature = Annotated[float, typer.Option(help="0 takes the likeliest token.")]
+Budget = Annotated[int | None, typer.Option(help="Tokens of thinking after which the answer is forced.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder of the demo.")] = Path("runs/demo"), resume: Resume = False
+) -> None:
+    """Build data, pretrain, fine-tune, reinforce, evaluate and report: a small model, from nothing, on this machine."""
+    with plain_errors():
+        from glm4v import demo
+
+        demo.run(out, resume=resume)
+
+
+@app.command()
+def pretrain(recipe: Recipe, overrides: Overrides = None, resume: Resume = False) -> None:
+    """Pretrain on all text of conversations with pictures."""
+    with plain_errors():
+        from glm4v.train import pretrain
+        from glm4v.train.recipe import PretrainRecipe, load_recipe
+
+        typer.echo(pretrain.run(load_recipe(recipe, _overrides(overrides, resume), PretrainRecipe)))
+
+
+@app.command()
+def sft(recipe: Recipe, overrides: Overrides = None, resume: Resume = False) -> None:
+    """Fine-tune on the assistant's turns."""
+    with plain_errors():
+        from glm4v.train import sft
+        from glm4v.train.recipe import SftRecipe, load_recipe
+
+        typer.echo(sft.run(load_recipe(recipe, _overrides(overrides, resume), SftRecipe)))
+
+
+@app.command()
+def rlcs(recipe: Recipe, overrides: Overrides = None, resume: Resume = False) -> None:
+    """Reinforcement learning with curriculum sampling, on problems with answers that rules can check."""
+    with plain_errors():
+        from glm4v.rl import rlcs
+        from glm4v.rl.recipe import RlcsRecipe
+        from glm4v.train.recipe import load_recipe
+
+        typer.echo(rlcs.run(load_recipe(recipe, _overrides(overrides, resume), RlcsRecipe)))
+
+
+@app.command("eval")
+def evaluate(
+    folder: Folder,
+    problems: Annotated[Path, typer.Argument(help="JSONL of problems.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the results [FOLDER/eval/NAME].")] = None,
+    limit: Annotated[int | None, typer.Option(help="The first so many problems alone.")] = None,
+    max_new_tokens: Tokens = 1024,
+    temperature: Temperature = 0.0,
+    thinking_budget: Budget = None,
+    seed: Seed = 0,
+) -> None:
+    """Accuracy by domain and tier."""
+    with plain_errors():
+        from glm4v import Glm4v, Processor, eval
+        from glm4v.data.files import read_problems
+
+        with progress("eval") as on_progress:
+            evaluation = eval.evaluate(
+                Glm4v.from_pretrained(folder),
+                Processor.from_pretrained(folder),
+                read_problems(problems),
+                max_new_tokens=max_new_tokens,
+                temperature=temperature,
+                thinking_budget=thinking_budget,
+                limit=limit,
+                seed=seed,
+                on_progress=on_progress,
+            )
+        rich.print(eval.table(evaluation.summary))
+        typer.echo(evaluation.write(out or folder / "eval" / problems.stem))
+
+
+@app.command()
+def generate(
+    folder: Folder,
+    question: Annotated[str, typer.Argument(help="What to ask.")],
+    image: Annotated[list[Path] | None, typer.Option(help="A picture or video; may be given again.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Write the first picture with the answer's boxes drawn.")] = None,
+    max_new_tokens: Tokens = 1024,
+    temperature: Temperature = 0.0,
+    thinking_budget: Budget = None,
+    seed: Seed = 0,
+) -> None:
+    """Ask a question about pictures."""
+    if save is not None and not image:
+        raise typer.BadParameter("needs a picture to draw on: --image", param_hint="--save")
+    with plain_errors():
+        from glm4v.ask import ask, draw_boxes
+
+        with progress("tokens") as on_progress:
+            response = ask(
+                folder,
+                question,
+                image or [],
+                max_new_tokens=max_new_tokens,
+                temperature=temperature,
+                thinking_budget=thinking_budget,
+                seed=seed,
+                on_progress=on_progress,
+            )
+        typer.echo(response)
+        if save is not None and image:
+            typer.echo(f"{save}: {draw_boxes(image[0], response, save)} boxes")
+
+
+@app.command()
+def gym(
+    out: Annotated[Path, typer.Argument(help="Folder for JSONL files and pictures, or the PNG of --preview.")],
+    pretrain: Annotated[int, typer.Option(help="Captioned pictures a domain.")] = 2000,
+    sft: Annotated[int, typer.Option(help="Worked examples a domain.")] = 400,
+    rl: Annotated[int, typer.Option(help="Problems to reinforce on, a domain.")] = 2000,
+    validation: Annotated[int, typer.Option(help="Problems to choose settings on, a domain.")] = 50,
+    heldout: Annotated[int, typer.Option(help="Problems to report on, a domain.")] = 1000,
+    domain: Annotated[list[str] | None, typer.Option(help="This domain alone; may be given again.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes that draw.")] = 2,
+    preview: Annotated[bool, typer.Option("--preview", help="Write a contact sheet of all domains instead.")] = False,
+    seed: Seed = 0,
+) -> None:
+    """Write small procedural problems on real pixels."""
+    with plain_errors():
+        from glm4v import gym
+
+        if preview:
+            typer.echo(gym.preview(out, seed=seed))
+            return
+        counts = {"pretrain": pretrain, "sft": sft, "rl": rl, "validation": validation, "heldout": heldout}
+        with progress("gym") as on_progress:
+            gym.write(out, seed=seed, **counts, domains=domain, workers=workers, progress=on_progress)
+
+
+@app.command()
+def bench(
+    name: Annotated[str | None, typer.Argument(help="An operator, model or demo; without it, all of them.")] = None,
+) -> None:
+    """Measure against plain torch and transformers."""
+    with plain_errors():
+        from glm4v import benchmarks
+
+        benchmarks.run(name)
+
+
+@app.command()
+def doctor() -> None:
+    """Tell what is built, what this machine has, and the fix where something is broken."""
+    with plain_errors():
+        from glm4v import doctor
+
+        raise typer.Exit(doctor.run())
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="A run's folder, or the demo's.")]) -> None:
+    """Write report.html, one file that needs no network, into a run's folder."""
+    with plain_errors():
+        from glm4v.report import write_report
+
+        typer.echo(write_report(run))
+
+
+def _overrides(overrides: list[str] | None, resume: bool) -> list[str]:
+    return [*(overrides or []), *(["resume=true"] if resume else [])]
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar, and the function (done, total) that moves it."""
+    with Progress() as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """What a user can mend is told in one line without a traceback; Ctrl-C ends with the line of the run it stopped."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        typer.echo(str(stop) or "stopped", err=True)
+        raise typer.Exit(130) from stop
+    except (ValueError, OSError, ImportError) as error:
+        typer.echo(f"glm4v: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
