@@ -114,9 +114,7 @@ def multimodal_positions(is_vision: Tensor, grids: Sequence[tuple[int, int]]) ->
     for rows, columns in grids:
         start, count = places[used], rows * columns
         if places[used + count - 1] != start + count - 1:
-            raise ValueError(
-                f"is_vision: the {count} tokens of an image that starts at token {start} are not in one run"
-            )
+            raise ValueError(f"is_vision: the {count} tokens of the image at token {start} are not in one run")
         parts.append(torch.arange(position, position + start - token).expand(3, -1))
         position += start - token
         row, column = torch.arange(rows), torch.arange(columns)

