@@ -1,94 +1,7 @@
 // glm4v._cpu: the CPU kernels for Python. Arguments become views, sizes are checked, the kernel is called without the
 // GIL.
-#include <omp.h>
-
 #include "../cpu/threads.h"
-#include "view.h"
-
-namespace glm4v {
-
-template <typename Arguments>
-void run(void (*kernel)(const Arguments&), const Arguments& arguments) {
-  py::gil_scoped_release release;
-  kernel(arguments);
-}
-
-void expect_float(const View& v) {
-  require(v.dtype == DType::f32 || v.dtype == DType::bf16, v.name, "expected float32 or bfloat16");
-}
-
-// norms ---------------------------------------------------------------------------------------------------------------
-
-void rms_norm(py::object x_, py::object residual_, py::object post_weight_, py::object weight_, py::object h_,
-              py::object out_, float eps) {
-  const View x = view(x_, "x"), weight = view(weight_, "weight"), out = view(out_, "out");
-  const View residual = optional_view(residual_, "residual"), post_weight = optional_view(post_weight_, "post_weight"),
-             h = optional_view(h_, "h");
-  expect_float(x);
-  expect_shape(x, {-1, -1});
-  const int64_t rows = x.shape[0], columns = x.shape[1];
-  for (const View* v : {&weight, &post_weight})
-    if (v->given) expect_dtype(*v, x.dtype), expect_shape(*v, {columns});
-  for (const View* v : {&residual, &h, &out})
-    if (v->given) expect_dtype(*v, x.dtype), expect_shape(*v, {rows, columns});
-  require(residual.given == h.given, "h", "is given exactly when residual is");
-  require(!post_weight.given || residual.given, "residual", "is needed with post_weight");
-  run(kernels().rms_norm, {.dtype = x.dtype,
-                           .rows = rows,
-                           .columns = columns,
-                           .eps = eps,
-                           .x = x.data,
-                           .residual = residual.data,
-                           .post_weight = post_weight.data,
-                           .weight = weight.data,
-                           .h = h.data,
-                           .out = out.data});
-}
-
-void rms_norm_backward(py::object grad_out_, py::object grad_h_, py::object x_, py::object h_, py::object post_weight_,
-                       py::object weight_, py::object grad_x_, py::object grad_residual_, py::object partials_,
-                       py::object grad_weight_, py::object grad_post_weight_, float eps) {
-  const View grad_out = view(grad_out_, "grad_out"), h = view(h_, "h"), weight = view(weight_, "weight"),
-             grad_x = view(grad_x_, "grad_x"), partials = view(partials_, "partials"),
-             grad_weight = view(grad_weight_, "grad_weight");
-  const View grad_h = optional_view(grad_h_, "grad_h"), x = optional_view(x_, "x"),
-             post_weight = optional_view(post_weight_, "post_weight"),
-             grad_residual = optional_view(grad_residual_, "grad_residual"),
-             grad_post_weight = optional_view(grad_post_weight_, "grad_post_weight");
-  expect_float(h);
-  expect_shape(h, {-1, -1});
-  const int64_t rows = h.shape[0], columns = h.shape[1];
-  for (const View* v : {&grad_out, &grad_h, &x, &grad_x, &grad_residual})
-    if (v->given) expect_dtype(*v, h.dtype), expect_shape(*v, {rows, columns});
-  for (const View* v : {&weight, &post_weight})
-    if (v->given) expect_dtype(*v, h.dtype), expect_shape(*v, {columns});
-  for (const View* v : {&grad_weight, &grad_post_weight})
-    if (v->given) expect_dtype(*v, DType::f32), expect_shape(*v, {columns});
-  const bool sandwich = post_weight.given;
-  for (const View* v : {&x, &grad_residual, &grad_post_weight})
-    require(v->given == sandwich, v->name, "is given exactly when post_weight is");
-  expect_dtype(partials, DType::f32);
-  expect_shape(partials, {sandwich ? 2 : 1, kPartials, columns});
-  float* const partial = partials.as<float>();
-  run(kernels().rms_norm_backward, {.dtype = h.dtype,
-                                    .rows = rows,
-                                    .columns = columns,
-                                    .eps = eps,
-                                    .grad_out = grad_out.data,
-                                    .grad_h = grad_h.data,
-                                    .x = x.data,
-                                    .h = h.data,
-                                    .post_weight = post_weight.data,
-                                    .weight = weight.data,
-                                    .grad_x = grad_x.data,
-                                    .grad_residual = grad_residual.data,
-                                    .partial_weight = partial,
-                                    .partial_post_weight = sandwich ? partial + kPartials * columns : nullptr,
-                                    .grad_weight = grad_weight.as<float>(),
-                                    .grad_post_weight = grad_post_weight.as<float>()});
-}
-
-}  // namespace glm4v
+#include "operators.h"
 
 PYBIND11_MODULE(_cpu, m) {
   using namespace glm4v;
@@ -110,6 +23,7 @@ PYBIND11_MODULE(_cpu, m) {
         return all;
       },
       "Instruction sets in this binary: name -> (floats in a vector, whether this machine runs it).");
-  m.def("rms_norm", rms_norm);
-  m.def("rms_norm_backward", rms_norm_backward);
+  bind_norms(m);
+  bind_vision(m);
+  bind_text(m);
 }

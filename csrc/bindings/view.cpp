@@ -66,6 +66,11 @@ View optional_view(const py::handle& tensor, const char* name) {
   return view(tensor, name);
 }
 
+void expect_float(const View& v) {
+  require(v.dtype == DType::f32 || v.dtype == DType::bf16, v.name,
+          std::string("is ") + dtype_name(v.dtype) + "; expected float32 or bfloat16");
+}
+
 void expect_shape(const View& v, std::initializer_list<int64_t> shape) {
   bool same = v.rank == static_cast<int>(shape.size());
   std::string wanted;

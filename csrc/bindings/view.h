@@ -61,6 +61,8 @@ View optional_view(const py::handle& tensor, const char* name);
 // -1 stands for any size.
 void expect_shape(const View& v, std::initializer_list<int64_t> shape);
 
+void expect_float(const View& v);
+
 void expect_dtype(const View& v, DType dtype);
 
 // cu_seqlens int32 [N+1]: starts at 0, never descends, ends at `total`.

@@ -34,9 +34,97 @@ struct RmsNormBackward {
   float *grad_weight, *grad_post_weight;        // [columns]
 };
 
-#define GLM4V_FOR_EACH_KERNEL(KERNEL) \
-  KERNEL(rms_norm, RmsNorm)           \
-  KERNEL(rms_norm_backward, RmsNormBackward)
+// gate_up [rows, 2 * columns]; forward: out [rows, columns]; backward: grad_out [rows, columns], out like gate_up.
+struct Swiglu {
+  DType dtype;
+  int64_t rows, columns;
+  const void *gate_up, *grad_out;
+  void* out;
+};
+
+// One image or video in patches; its rows of all frames are numbered from first_row on.
+struct Grid {
+  int64_t frames, height, width;
+  int64_t first_patch, first_row;
+};
+
+struct Grids {
+  const Grid* grid;
+  int64_t count, rows, patches;  // rows and patches of all together
+};
+
+// Queries or keys: tokens [heads, head_dim] dense, a free stride (in elements) from token to token.
+struct RopeHeads {
+  const void* in;
+  void* out;  // [tokens, heads, head_dim] without gaps
+  int64_t heads, token_stride;
+};
+
+struct Rope2d {
+  DType dtype;
+  int head_dim;
+  bool inverse;  // rotate back: the gradient
+  double theta;
+  Grids grids;
+  RopeHeads queries_and_keys[2];
+};
+
+struct Rope3d {
+  DType dtype;
+  int64_t tokens;
+  int head_dim, rotary_dim;
+  int sections[3];  // frequencies of the temporal, height and width axis
+  bool inverse;
+  double theta;
+  const int64_t* position_ids;  // [3, tokens]
+  RopeHeads queries_and_keys[2];
+};
+
+// Forward: out = x + table adapted to the grids. Backward: x is the gradient of out, grad_table [side * side, columns].
+struct PositionEmbedding {
+  DType dtype;
+  int64_t columns;
+  int side;
+  Grids grids;
+  const void *x, *table;
+  void* out;
+  float* grad_table;
+};
+
+// One image or video: frames [frame_count, height, width, 3] -> patches, `span` frames a patch, pixel * scale + shift.
+struct Patchify {
+  DType dtype;
+  const uint8_t* frames;
+  int64_t frame_count, height, width;
+  int64_t out_height, out_width;  // multiples of 28
+  int span;
+  float scale[3], shift[3];
+  void* out;  // [patches, 3 * span * 14 * 14]
+};
+
+// A block of logits: `columns` vocabulary entries from `first` on. Everything else is [rows], float32.
+struct CrossEntropy {
+  DType dtype;
+  int64_t rows, columns, first;
+  float inverse_temperature;
+  void* logits;  // [rows, columns]; backward leaves their gradients here
+  const int64_t* targets;
+  float *maximum, *sum, *weighted, *picked;                            // forward: running statistics
+  const float *log_sum_exp, *entropy, *grad_log_probs, *grad_entropy;  // backward
+};
+
+#define GLM4V_FOR_EACH_KERNEL(KERNEL)                        \
+  KERNEL(rms_norm, RmsNorm)                                  \
+  KERNEL(rms_norm_backward, RmsNormBackward)                 \
+  KERNEL(swiglu, Swiglu)                                     \
+  KERNEL(swiglu_backward, Swiglu)                            \
+  KERNEL(rope_2d, Rope2d)                                    \
+  KERNEL(rope_3d, Rope3d)                                    \
+  KERNEL(add_position_embedding, PositionEmbedding)          \
+  KERNEL(add_position_embedding_backward, PositionEmbedding) \
+  KERNEL(patchify, Patchify)                                 \
+  KERNEL(cross_entropy, CrossEntropy)                        \
+  KERNEL(cross_entropy_backward, CrossEntropy)
 
 struct Kernels {
   const char* isa;

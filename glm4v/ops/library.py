@@ -122,6 +122,13 @@ def check_device(like_name: str, like: Tensor, **tensors: Tensor | None) -> None
             raise ValueError(f"{name}: is on {tensor.device}; expected {like.device} like {like_name}")
 
 
+def dense_heads(x: Tensor) -> Tensor:
+    """[T, H, D] with heads laid out without gaps and any stride from token to token; copies only what is not so."""
+    _, heads, width = x.shape
+    dense = (x.stride(2) == 1 or width == 1) and (x.stride(1) == width or heads == 1)
+    return x if dense else x.contiguous()
+
+
 def through_float32(kernel: Callable[..., Any]) -> Callable[..., Any]:
     """float16 has no CPU kernels: its tensors are converted to float32 for `kernel`, the results back."""
 

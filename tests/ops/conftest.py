@@ -55,7 +55,7 @@ def check_against_twin(
     ours = [t.detach().requires_grad_(t.is_floating_point()) for t in tensors]
     exact = [t.detach().double().requires_grad_() if t.is_floating_point() else t for t in tensors]
     outputs, wanted = (as_tuple(f(*args, *rest)) for f, args in ((operator, ours), (twin, exact)))
-    limit = TOLERANCE[outputs[0].dtype] * tolerance
+    limit = TOLERANCE[tensors[0].dtype] * tolerance
     for index, (got, want) in enumerate(zip(outputs, wanted, strict=True)):
         assert got.shape == want.shape
         assert error(got, want) <= limit, f"output {index}"

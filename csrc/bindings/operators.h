@@ -1,0 +1,30 @@
+// What the binding files share: running a kernel without the GIL, and the grids of images checked and numbered through.
+#pragma once
+
+#include <vector>
+
+#include <pybind11/stl.h>
+
+#include "view.h"
+
+namespace glm4v {
+
+template <typename Arguments>
+void run(void (*kernel)(const Arguments&), const Arguments& arguments) {
+  py::gil_scoped_release release;
+  kernel(arguments);
+}
+
+// grid_thw int64 [N, 3]: positive, height and width even, patches of all together `patches`.
+std::vector<Grid> read_grids(const View& grid_thw, int64_t patches);
+Grids all_of(const std::vector<Grid>& grids);
+
+// q [T, H, D], k [T, Hkv, D] and their outputs fit each other; returns D, 1 to 256.
+int64_t expect_heads(const View& q, const View& k, const View& q_out, const View& k_out);
+RopeHeads heads_of(const View& in, const View& out);
+
+void bind_norms(py::module_& m);
+void bind_vision(py::module_& m);
+void bind_text(py::module_& m);
+
+}  // namespace glm4v

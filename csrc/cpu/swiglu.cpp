@@ -1,0 +1,46 @@
+// silu(gate) * up on [rows, 2 * columns], gate first, and its gradient.
+#include "kernels.h"
+#include "simd.h"
+#include "threads.h"
+
+namespace glm4v::GLM4V_ISA {
+namespace {
+
+template <typename T>
+void forward(const Swiglu& a) {
+  parallel_for(a.rows, a.rows * a.columns * 8, [&](int64_t row) {
+    const T* gate = static_cast<const T*>(a.gate_up) + 2 * row * a.columns;
+    const T* up = gate + a.columns;
+    T* out = static_cast<T*>(a.out) + row * a.columns;
+    for_vectors(a.columns, [&](int64_t i, int n) {
+      const F32 g = load_some(gate + i, n);
+      store_some(out + i, g * sigmoid(g) * load_some(up + i, n), n);
+    });
+  });
+}
+
+// d silu(g) / dg = s * (1 + g * (1 - s)) with s = sigmoid(g).
+template <typename T>
+void backward(const Swiglu& a) {
+  parallel_for(a.rows, a.rows * a.columns * 8, [&](int64_t row) {
+    const T* gate = static_cast<const T*>(a.gate_up) + 2 * row * a.columns;
+    const T* up = gate + a.columns;
+    const T* grad_out = static_cast<const T*>(a.grad_out) + row * a.columns;
+    T* grad_gate = static_cast<T*>(a.out) + 2 * row * a.columns;
+    T* grad_up = grad_gate + a.columns;
+    for_vectors(a.columns, [&](int64_t i, int n) {
+      const F32 g = load_some(gate + i, n), grad = load_some(grad_out + i, n);
+      const F32 s = sigmoid(g);
+      store_some(grad_up + i, grad * g * s, n);
+      store_some(grad_gate + i, grad * load_some(up + i, n) * s * (1.0f + g * (1.0f - s)), n);
+    });
+  });
+}
+
+}  // namespace
+
+void swiglu(const Swiglu& a) { a.dtype == DType::f32 ? forward<float>(a) : forward<bf16>(a); }
+
+void swiglu_backward(const Swiglu& a) { a.dtype == DType::f32 ? backward<float>(a) : backward<bf16>(a); }
+
+}  // namespace glm4v::GLM4V_ISA

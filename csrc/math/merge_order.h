@@ -1,0 +1,13 @@
+// Patches of a frame are stored in merge order: 2x2 blocks contiguous, blocks row by row.
+#pragma once
+
+#include "math.h"
+
+namespace glm4v::GLM4V_ISA {
+
+// Place of patch (row, column) within its frame of `width` patches a row.
+GLM4V_SHARED int64_t merge_place(int64_t row, int64_t column, int64_t width) {
+  return ((row / 2) * (width / 2) + column / 2) * 4 + (row % 2) * 2 + column % 2;
+}
+
+}  // namespace glm4v::GLM4V_ISA

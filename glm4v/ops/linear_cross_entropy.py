@@ -1,0 +1,167 @@
+"""The last linear layer and the loss in one: log-probabilities and entropies of targets without all the logits.
+
+The vocabulary is walked in blocks. Going forward a native epilogue keeps the running maximum, sum and weighted sum of each
+row; going back the block's logits are computed again and turned into their gradients in place. Tokens without a target
+are left out first, so they cost nothing.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from glm4v.ops import reference
+from glm4v.ops.library import check_device, check_dtype, check_float, check_like, check_shape, define, native
+from glm4v.ops.linear import widens
+from glm4v.ops.reference import IGNORE
+
+TOKENS, VOCABULARY = 1024, 4096  # a block of logits: 16 MB in float32
+
+
+def linear_cross_entropy(
+    x: Tensor, weight: Tensor, targets: Tensor, temperature: float = 1.0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(loss, log_probs, entropy) of softmax(x @ weight.T / temperature), each float32 [T].
+
+    x [T, C], weight [V, C]: float32, bfloat16 or float16, alike; targets int64 [T], -100 where a token has none: there
+    all three are 0. loss = -log_probs; entropy in nats. Differentiable in all three, for any upstream gradient per token.
+    Raises ValueError for other shapes, types or devices, a target outside the vocabulary, a temperature <= 0.
+    Source: cross entropy as transformers computes it from float32 logits.
+    """
+    check_float("x", x)
+    check_shape("x", x, ("T", "C"))
+    check_shape("weight", weight, ("V", x.shape[1]))
+    check_like("x", x, weight=weight)
+    check_shape("targets", targets, x.shape[:1])
+    check_dtype("targets", targets, torch.int64)
+    check_device("x", x, targets=targets)
+    if not temperature > 0:
+        raise ValueError(f"temperature: is {temperature}; expected a positive number")
+    log_probs, entropy, _ = _linear_cross_entropy(x, weight, targets, temperature)
+    return -log_probs, log_probs, entropy
+
+
+def product_type(x: Tensor) -> torch.dtype:
+    """In which type the blocks are multiplied."""
+    return torch.float32 if x.dtype == torch.float16 or widens(x) else x.dtype
+
+
+def blocks(length: int, size: int) -> list[slice]:
+    return [slice(start, min(start + size, length)) for start in range(0, length, size)]
+
+
+def with_targets(
+    targets: Tensor, vocabulary: int, *tensors: Tensor
+) -> tuple[Tensor | None, Tensor, tuple[Tensor, ...]]:
+    """Which tokens have a target (None: all), their targets, and the rows of `tensors` that belong to them."""
+    if native.count_targets(targets.contiguous(), vocabulary) == targets.shape[0]:
+        return None, targets.contiguous(), tensors
+    rows = (targets != IGNORE).nonzero()[:, 0]
+    return rows, targets[rows], tuple(t[rows] for t in tensors)
+
+
+def scattered(rows: Tensor | None, values: Tensor, count: int) -> Tensor:
+    """`values` back in their places among `count` tokens, 0 elsewhere."""
+    if rows is None:
+        return values
+    return values.new_zeros(count, *values.shape[1:]).index_copy_(0, rows, values)
+
+
+# kernels ------------------------------------------------------------------------------------------------------------
+
+
+def cpu_forward(x: Tensor, weight: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
+    rows, picked_targets, (x_rows,) = with_targets(targets, weight.shape[0], x)
+    dtype = product_type(x)
+    statistics = torch.zeros(4, x_rows.shape[0])  # running maximum, sum, weighted sum, the target's logit
+    statistics[0] = -math.inf
+    for vocabulary in blocks(weight.shape[0], VOCABULARY):
+        weight_block = weight[vocabulary].to(dtype)
+        for tokens in blocks(x_rows.shape[0], TOKENS):
+            logits = x_rows[tokens].to(dtype) @ weight_block.T
+            native.cross_entropy(
+                logits, picked_targets[tokens], statistics[:, tokens], vocabulary.start, 1 / temperature
+            )
+    maximum, total, weighted, picked = statistics
+    log_total = total.log()
+    log_sum_exp = maximum + log_total
+    values = (picked - log_sum_exp, log_total - weighted / total, log_sum_exp)
+    return tuple(scattered(rows, v, x.shape[0]) for v in values)  # type: ignore[return-value]
+
+
+def cpu_backward(
+    grad_log_probs: Tensor, grad_entropy: Tensor, x: Tensor, weight: Tensor, targets: Tensor, entropy: Tensor,
+    log_sum_exp: Tensor, temperature: float, need_x: bool, need_weight: bool,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    rows, picked_targets, (x_rows, *statistics) = with_targets(
+        targets, weight.shape[0], x, log_sum_exp, entropy, grad_log_probs.contiguous(), grad_entropy.contiguous()
+    )
+    dtype = product_type(x)
+    grad_x = torch.zeros(x_rows.shape if need_x else (0,), dtype=torch.float32)
+    grad_weight = weight.new_zeros(weight.shape if need_weight else (0,))
+    for vocabulary in blocks(weight.shape[0], VOCABULARY):
+        weight_block = weight[vocabulary].to(dtype)
+        total = torch.zeros(weight_block.shape if need_weight else (0,), dtype=torch.float32)
+        for tokens in blocks(x_rows.shape[0], TOKENS):
+            x_block = x_rows[tokens].to(dtype)
+            logits = x_block @ weight_block.T
+            native.cross_entropy_backward(
+                logits, picked_targets[tokens], *(s[tokens] for s in statistics), vocabulary.start, 1 / temperature
+            )  # the logits now hold their gradients
+            if need_x:
+                accumulate(grad_x[tokens], logits, weight_block)
+            if need_weight:
+                accumulate(total, logits.T, x_block)
+        if need_weight:
+            grad_weight[vocabulary] = total.to(weight.dtype)
+    return scattered(rows, grad_x.to(x.dtype), x.shape[0]) if need_x else grad_x.to(x.dtype), grad_weight
+
+
+def accumulate(total: Tensor, a: Tensor, b: Tensor) -> None:
+    """total += a @ b in float32."""
+    if a.dtype == torch.float32:
+        total.addmm_(a, b)
+    else:
+        total.add_(a @ b)
+
+
+_backward = define(
+    "linear_cross_entropy_backward(Tensor grad_log_probs, Tensor grad_entropy, Tensor x, Tensor weight, Tensor targets, "
+    "Tensor entropy, Tensor log_sum_exp, float temperature, bool need_x, bool need_weight) -> (Tensor, Tensor)",
+    cpu_backward,
+    lambda grad_log_probs, grad_entropy, x, weight, targets, entropy, log_sum_exp, temperature, need_x, need_weight: (
+        x.new_empty(x.shape if need_x else (0,)),
+        weight.new_empty(weight.shape if need_weight else (0,)),
+    ),
+)
+
+
+def setup(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, float], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    x, weight, targets, ctx.temperature = inputs
+    _, entropy, log_sum_exp = output
+    ctx.mark_non_differentiable(log_sum_exp)
+    ctx.save_for_backward(x, weight, targets, entropy, log_sum_exp)
+
+
+def backward(ctx: Any, grad_log_probs: Tensor, grad_entropy: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    need_x, need_weight = ctx.needs_input_grad[:2]
+    grad_x, grad_weight = _backward(
+        grad_log_probs, grad_entropy, *ctx.saved_tensors, ctx.temperature, need_x, need_weight
+    )
+    return grad_x if need_x else None, grad_weight if need_weight else None, None, None
+
+
+def twin(x: Tensor, weight: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
+    _, log_probs, entropy = reference.linear_cross_entropy(x, weight, targets, temperature)
+    return log_probs, entropy, log_probs
+
+
+_linear_cross_entropy = define(
+    "linear_cross_entropy(Tensor x, Tensor weight, Tensor targets, float temperature) -> (Tensor, Tensor, Tensor)",
+    cpu_forward,
+    lambda x, weight, targets, temperature: tuple(x.new_empty(x.shape[0], dtype=torch.float32) for _ in range(3)),
+    twin,
+    backward,
+    setup,
+)

@@ -1,0 +1,91 @@
+"""The 3D patch convolution, whose stride is its kernel, as a matrix product.
+
+A still image is two equal frames: its two temporal weight slices are summed once (in float32), which halves products and
+bytes; its gradient goes to both slices. The folded weight is never rounded to bfloat16, which would cost half as much
+error again: bfloat16 patches of still images are widened a block at a time.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from glm4v.ops import reference
+from glm4v.ops.library import check_float, check_like, check_shape, define
+from glm4v.ops.linear import linear
+
+BLOCK = 4096  # patches widened at a time
+
+
+def patch_embed(patches: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Patches to embeddings.
+
+    patches [P, 3*1*14*14] of still images or [P, 3*2*14*14] of frame pairs, elements ordered channel, frame, row, column;
+    weight [C, 3, 2, 14, 14], bias [C]: float32, bfloat16 or float16, alike. Returns [P, C].
+    Raises ValueError for other shapes, types or devices. Source: transformers' Glm4vVisionPatchEmbed.
+    """
+    check_float("patches", patches)
+    if weight.ndim != 5 or weight.shape[2] != 2:
+        raise ValueError(f"weight: has shape {list(weight.shape)}; expected [C, 3, 2, 14, 14]")
+    full = weight[0].numel()
+    if patches.ndim != 2 or patches.shape[1] not in (full // 2, full):
+        raise ValueError(f"patches: has shape {list(patches.shape)}; expected [P, {full // 2}] or [P, {full}]")
+    check_shape("bias", bias, weight.shape[:1])
+    check_like("patches", patches, weight=weight, bias=bias)
+    if patches.shape[1] == full:
+        return linear(patches, weight.flatten(1), bias)
+    return _patch_embed(patches, weight, bias)
+
+
+def folded(weight: Tensor) -> Tensor:
+    """[C, 3, 2, 14, 14] -> float32 [C, 3*14*14]."""
+    return weight.sum(dim=2, dtype=torch.float32).flatten(1)
+
+
+def cpu_patch_embed(patches: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    out = patches.new_empty(patches.shape[0], weight.shape[0])
+    matrix, offset = folded(weight), bias.float()
+    for start in range(0, patches.shape[0], BLOCK):
+        out[start : start + BLOCK] = F.linear(patches[start : start + BLOCK].float(), matrix, offset)
+    return out
+
+
+def cpu_grad_weight(grad: Tensor, patches: Tensor, weight: Tensor) -> Tensor:
+    total = grad.new_zeros(weight.shape[0], patches.shape[1], dtype=torch.float32)
+    for start in range(0, patches.shape[0], BLOCK):
+        total.addmm_(grad[start : start + BLOCK].float().T, patches[start : start + BLOCK].float())
+    one_slice = total.view(weight.shape[0], weight.shape[1], 1, *weight.shape[3:])
+    return one_slice.expand(weight.shape).to(weight.dtype, memory_format=torch.contiguous_format).contiguous()
+
+
+_grad_weight = define(
+    "patch_embed_grad_weight(Tensor grad, Tensor patches, Tensor weight) -> Tensor",
+    cpu_grad_weight,
+    lambda grad, patches, weight: weight.new_empty(weight.shape),
+)
+
+
+def setup(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+    patches, weight, _ = inputs
+    ctx.save_for_backward(patches, weight)
+
+
+def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    patches, weight = ctx.saved_tensors
+    need_patches, need_weight, need_bias = ctx.needs_input_grad
+    return (
+        (grad.float() @ folded(weight)).to(grad.dtype) if need_patches else None,
+        _grad_weight(grad, patches, weight) if need_weight else None,
+        grad.sum(dim=0, dtype=torch.float32).to(grad.dtype) if need_bias else None,
+    )
+
+
+_patch_embed = define(
+    "patch_embed(Tensor patches, Tensor weight, Tensor bias) -> Tensor",
+    cpu_patch_embed,
+    lambda patches, weight, bias: patches.new_empty(patches.shape[0], weight.shape[0]),
+    reference.patch_embed,
+    backward,
+    setup,
+)

@@ -1,0 +1,105 @@
+"""Pixels to patches: resize as PIL does, normalise and lay out in merge order, in one pass over uint8 images."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from glm4v.ops.library import check_dtype, define, native
+from glm4v.ops.reference import PATCH, Patches
+
+BLOCK = 2 * PATCH  # sides are multiples of it: 2x2 patches merge into one token
+
+
+def patchify(
+    images: Sequence[Tensor],
+    mean: Sequence[float],
+    std: Sequence[float],
+    sizes: Sequence[tuple[int, int]] | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Patches:
+    """Patches of still images and videos.
+
+    images: uint8 on the CPU, [H, W, 3] (a still image) or [F, H, W, 3] (a video; an odd F repeats its last frame).
+    mean, std: of the channels, on pixels divided by 255. sizes: (height, width) in pixels of each, multiples of 28;
+    images of another size are resized (bicubic, antialiased, equal to PIL to the bit). dtype: of the patches.
+    Returns Patches: image_patches [Pi, 3*1*14*14] and video_patches [Pv, 3*2*14*14] in merge order, elements ordered
+    channel, frame, row, column; image_grid_thw and video_grid_thw int64 [N, 3].
+    Raises ValueError that names the image. Source: transformers' Glm4vImageProcessorPil; a still image's second,
+    equal frame is left out.
+    """
+    if sizes is not None and len(sizes) != len(images):
+        raise ValueError(f"sizes: has {len(sizes)} entries; expected one for each of the {len(images)} images")
+    for name, triple in (("mean", mean), ("std", std)):
+        if len(triple) != 3:
+            raise ValueError(f"{name}: has {len(triple)} entries; expected three, one a channel")
+    if min(std) <= 0:
+        raise ValueError(f"std: is {tuple(std)}; expected positive numbers")
+    if dtype not in (torch.float32, torch.bfloat16, torch.float16):
+        raise ValueError(f"dtype: is {dtype}; expected float32, bfloat16 or float16")
+    targets = [size for i, image in enumerate(images) for size in target_size(f"images[{i}]", image, sizes, i)]
+    return Patches(*_patchify(list(images), list(mean), list(std), targets, dtype))
+
+
+def target_size(name: str, image: Tensor, sizes: Sequence[tuple[int, int]] | None, index: int) -> tuple[int, int]:
+    check_dtype(name, image, torch.uint8)
+    if image.device.type not in ("cpu", "meta"):
+        raise ValueError(f"{name}: is on {image.device}; expected a CPU tensor")
+    if image.ndim not in (3, 4) or image.shape[-1] != 3 or 0 in image.shape:
+        raise ValueError(f"{name}: has shape {list(image.shape)}; expected [H, W, 3] or [F, H, W, 3], none empty")
+    height, width = sizes[index] if sizes is not None else image.shape[-3:-1]
+    if height <= 0 or width <= 0 or height % BLOCK or width % BLOCK:
+        raise ValueError(
+            f"{name}: {'target' if sizes is not None else 'pixel'} size ({height}, {width}); expected positive "
+            f"multiples of {BLOCK}"
+        )
+    return height, width
+
+
+def grid_of(image: Tensor, height: int, width: int) -> tuple[int, int, int]:
+    """(t, h, w) in patches."""
+    times = 1 if image.ndim == 3 else -(-image.shape[0] // 2)
+    return times, height // PATCH, width // PATCH
+
+
+def empty_patches(
+    images: list[Tensor], mean: list[float], std: list[float], sizes: list[int], dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    grids: dict[int, list[tuple[int, int, int]]] = {3: [], 4: []}
+    for image, height, width in zip(images, sizes[0::2], sizes[1::2], strict=True):
+        grids[image.ndim].append(grid_of(image, height, width))
+    counts = {ndim: sum(t * h * w for t, h, w in grids[ndim]) for ndim in (3, 4)}
+    return (
+        torch.empty(counts[3], 3 * PATCH * PATCH, dtype=dtype),
+        torch.empty(counts[4], 6 * PATCH * PATCH, dtype=dtype),
+        torch.tensor(grids[3], dtype=torch.int64).view(-1, 3),
+        torch.tensor(grids[4], dtype=torch.int64).view(-1, 3),
+    )
+
+
+def cpu_patchify(
+    images: list[Tensor], mean: list[float], std: list[float], sizes: list[int], dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    if dtype == torch.float16:
+        stills, videos, *grids = cpu_patchify(images, mean, std, sizes, torch.float32)
+        return stills.half(), videos.half(), *grids  # type: ignore[return-value]
+    out = empty_patches(images, mean, std, sizes, dtype)
+    scale = tuple(1 / (255 * s) for s in std)
+    shift = tuple(-m / s for m, s in zip(mean, std, strict=True))
+    start = {3: 0, 4: 0}
+    for image, height, width in zip(images, sizes[0::2], sizes[1::2], strict=True):
+        t, h, w = grid_of(image, height, width)
+        span = image.ndim - 2
+        rows = out[span - 1][start[image.ndim] :][: t * h * w]
+        frames = image if image.ndim == 4 else image[None]
+        native.patchify(frames.contiguous(), rows, height, width, span, scale, shift)
+        start[image.ndim] += t * h * w
+    return out
+
+
+_patchify = define(
+    "patchify(Tensor[] images, float[] mean, float[] std, int[] sizes, ScalarType dtype) "
+    "-> (Tensor, Tensor, Tensor, Tensor)",
+    cpu_patchify,
+    empty_patches,
+)
