@@ -38,6 +38,8 @@ def patchify(
     if dtype not in (torch.float32, torch.bfloat16, torch.float16):
         raise ValueError(f"dtype: is {dtype}; expected float32, bfloat16 or float16")
     targets = [size for i, image in enumerate(images) for size in target_size(f"images[{i}]", image, sizes, i)]
+    if not images:  # without a tensor the dispatcher knows no device
+        return Patches(*empty_patches([], list(mean), list(std), [], dtype))
     return Patches(*_patchify(list(images), list(mean), list(std), targets, dtype))
 
 
