@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Operator tests and 100,000 fuzzed calls of the bindings under AddressSanitizer and UndefinedBehaviorSanitizer, on a copy of
+# the package built for it under build/sanitize-package.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+package=$root/build/sanitize-package
+
+mkdir -p build
+GLM4V_SANITIZE=ON GLM4V_STANDINS=OFF python setup.py --quiet build --build-lib "$package" >build/sanitize.log 2>&1 ||
+  { cat build/sanitize.log; exit 1; }
+ln -sfn "$root/tests" "$package/tests"
+
+# leaks are not looked for: the interpreter itself keeps memory until it exits
+export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+export LD_PRELOAD="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libubsan.so)"
+cd "$package"
+python -m pytest -q -c "$root/pyproject.toml" --rootdir "$package" -p no:cacheprovider -m "not slow" tests/ops
+python -m tests.fuzz 100000
+echo "sanitize: passed"
