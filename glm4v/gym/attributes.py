@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from glm4v.gym.choice import pick
 from glm4v.gym.draw import finish, paper
 from glm4v.gym.problem import Problem
-from glm4v.gym.scene import Thing, caption, paint, pick, place, random_names, scatter
+from glm4v.gym.scene import Thing, caption, paint, place, random_names, scatter
 
 VERIFIER = "vqa"
 

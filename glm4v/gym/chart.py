@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
+from glm4v.gym.choice import pick, picks
 from glm4v.gym.draw import COLOURS, SCALE, finish, paper, shade
 from glm4v.gym.printing import font
 from glm4v.gym.problem import Problem
-from glm4v.gym.scene import pick
 
 VERIFIER = "chart"
 
@@ -39,7 +39,7 @@ def make(rng: np.random.Generator, tier: int, pool: str) -> Problem:
     """A chart of differently coloured values; the worked example reads all values from left to right first."""
     spec = TIERS[tier]
     count = int(rng.integers(spec.bars[0], spec.bars[1] + 1))
-    names = pick(rng, tuple(COLOURS), count)
+    names = picks(rng, tuple(COLOURS), count)
     values = [int(value) for value in rng.choice(np.arange(1, spec.top + 1), size=count, replace=False)]
     sheet = paper(rng, pool, spec.side, spec.side, spec.photo)
     _draw(rng, sheet, names, values, spec)

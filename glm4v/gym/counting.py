@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from glm4v.gym.choice import pick, picks
 from glm4v.gym.draw import COLOURS, SHAPES, finish, paper
 from glm4v.gym.problem import Problem
-from glm4v.gym.scene import Thing, paint, pick, scatter
+from glm4v.gym.scene import Thing, paint, scatter
 
 VERIFIER = "counting"
 QUESTIONS = ("How many {kinds}?", "Count the {kinds}.", "How many {kinds} are there?")
@@ -37,11 +38,13 @@ TIERS = {
 def make(rng: np.random.Generator, tier: int, pool: str) -> Problem:
     """A scene and the number of one of its shapes; the worked example counts row by row."""
     spec = TIERS[tier]
-    shapes = pick(rng, SHAPES, spec.shapes)
-    colours = pick(rng, tuple(COLOURS), spec.colours)
+    shapes = picks(rng, SHAPES, spec.shapes)
+    colours = picks(rng, tuple(COLOURS), spec.colours)
     cells = scatter(rng, int(rng.integers(spec.things[0], spec.things[1] + 1)), spec.grid, spec.grid, (0.6, 0.9))
-    kinds = pick(rng, shapes, len(cells), replace=True)
-    things = [Thing(pick(rng, colours), kind, box, row, _) for kind, (row, _, box) in zip(kinds, cells, strict=True)]
+    kinds = picks(rng, shapes, len(cells), replace=True)
+    things = [
+        Thing(pick(rng, colours), kind, box, row, column) for kind, (row, column, box) in zip(kinds, cells, strict=True)
+    ]
     sheet = paper(rng, pool, spec.side, spec.side, spec.photo)
     paint(rng, sheet, things)
 

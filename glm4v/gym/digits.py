@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from glm4v.gym.choice import pick
 from glm4v.gym.handwriting import Style, strip
 from glm4v.gym.problem import Problem
-from glm4v.gym.scene import pick
 
 VERIFIER = "ocr"
 QUESTIONS = ("Read the digits.", "Which digits are shown?", "Transcribe the digits.")

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from glm4v.gym.choice import pick, picks
 from glm4v.gym.draw import finish, paper
 from glm4v.gym.problem import Problem
-from glm4v.gym.scene import Thing, paint, pick, place, random_names, scatter
+from glm4v.gym.scene import Thing, paint, place, random_names, scatter
 
 VERIFIER = "grounding"
 QUESTIONS = ("Where is the {name}?", "Find the {name}.", "Give the box of the {name}.")
@@ -42,7 +43,7 @@ def make(rng: np.random.Generator, tier: int, pool: str) -> Problem:
     sheet = paper(rng, pool, SIDE, SIDE, spec.photo)
     paint(rng, sheet, things)
     target = pick(rng, things)
-    told = pick(rng, things, min(2, len(things)))
+    told = picks(rng, things, min(2, len(things)))
     return Problem(
         pixels=finish(rng, sheet, spec.noise),
         question=pick(rng, QUESTIONS).format(name=target.name),

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
+from glm4v.gym.choice import pick, picks
 from glm4v.gym.draw import COLOURS, SCALE, SHAPES, draw_shape, finish, paper, shade, to_pixels
 from glm4v.gym.printing import font
 from glm4v.gym.problem import Box, Problem
-from glm4v.gym.scene import STEP, pick, place, scatter
+from glm4v.gym.scene import STEP, place, scatter
 
 VERIFIER = "gui"
 QUESTIONS = ("Click the {name}.", "Press the {name}.", "Tap the {name}.")
@@ -46,7 +47,7 @@ def make(rng: np.random.Generator, tier: int, pool: str) -> Problem:
     spec = TIERS[tier]
     cells = scatter(rng, int(rng.integers(spec.widgets[0], spec.widgets[1] + 1)), spec.rows, spec.columns, spec.fill)
     boxes = [_below_bar(box) for _, _, box in cells]
-    names = pick(rng, [(kind, name) for kind in spec.kinds for name in _names(kind)], len(boxes))
+    names = picks(rng, [(kind, name) for kind in spec.kinds for name in _names(kind)], len(boxes))
     sheet = paper(rng, pool, SIDE, SIDE, spec.photo)
     _window(rng, sheet)
     for (kind, name), box in zip(names, boxes, strict=True):

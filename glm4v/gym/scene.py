@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from glm4v.gym.choice import picks
 from glm4v.gym.draw import COLOURS, PLACES, SHAPES, draw_shape, shade, to_pixels
 from glm4v.gym.problem import Box
 
@@ -27,13 +28,6 @@ class Thing:
     @property
     def name(self) -> str:
         return f"{self.colour} {self.shape}"
-
-
-def pick(rng: np.random.Generator, options: Sequence, count: int | None = None, replace: bool = False):
-    """One of the options, or a list of `count` of them; plain Python values."""
-    if count is None:
-        return options[int(rng.integers(len(options)))]
-    return [options[i] for i in rng.choice(len(options), size=count, replace=replace).tolist()]
 
 
 def scatter(
@@ -69,7 +63,7 @@ def place(box: Box) -> str:
 
 def random_names(rng: np.random.Generator, count: int) -> list[tuple[str, str]]:
     """`count` different (colour, shape)."""
-    return pick(rng, [(colour, shape) for colour in COLOURS for shape in SHAPES], count)
+    return picks(rng, [(colour, shape) for colour in COLOURS for shape in SHAPES], count)
 
 
 def paint(rng: np.random.Generator, sheet: Image.Image, things: Sequence[Thing]) -> None:

@@ -4,9 +4,9 @@ from itertools import accumulate
 
 import numpy as np
 
+from glm4v.gym.choice import pick
 from glm4v.gym.handwriting import Style, strip
 from glm4v.gym.problem import Problem
-from glm4v.gym.scene import pick
 
 VERIFIER = "math"
 QUESTIONS = ("Add the digits.", "What is the sum of the digits?", "Sum up the digits.")

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import ImageDraw
 
+from glm4v.gym.choice import pick
 from glm4v.gym.draw import SCALE, finish, paper
 from glm4v.gym.printing import FONTS, font, word
 from glm4v.gym.problem import Problem
-from glm4v.gym.scene import pick
 
 VERIFIER = "ocr"
 QUESTIONS = ("Read the text.", "What does it say?", "Transcribe the text.")

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from glm4v.gym.choice import pick, picks
 from glm4v.gym.draw import SCALE, finish, paper, photograph
 from glm4v.gym.problem import Problem
-from glm4v.gym.scene import Thing, paint, pick, random_names, scatter
+from glm4v.gym.scene import Thing, paint, random_names, scatter
 
 VERIFIER = "video_time"
 QUESTIONS = (
@@ -48,7 +49,7 @@ def make(rng: np.random.Generator, tier: int, pool: str) -> Problem:
     """A short video; the worked example goes through the seconds until the thing is there."""
     spec = TIERS[tier]
     seconds = int(rng.integers(spec.seconds[0], spec.seconds[1] + 1))
-    starts = pick(rng, range(seconds), 1 + spec.others)
+    starts = picks(rng, range(seconds), 1 + spec.others)
     shown: list[list[Thing]] = [[] for _ in range(seconds)]
     names = random_names(rng, len(starts))
     for name, start in zip(names, starts, strict=True):
