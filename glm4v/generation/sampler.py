@@ -51,7 +51,8 @@ def choose(logits: Tensor, temperature: float, top_p: float, uniforms: Tensor) -
     if top_p < 1:
         weights = nucleus(weights, top_p)
     cumulative = weights.cumsum(dim=-1, dtype=torch.float64)
-    return torch.searchsorted(cumulative, (uniforms * cumulative[:, -1])[:, None], right=True)[:, 0]
+    tokens = torch.searchsorted(cumulative, (uniforms * cumulative[:, -1])[:, None], right=True)[:, 0]
+    return tokens.clamp(max=logits.shape[1] - 1)  # only where logits are NaN; their log-probability tells
 
 
 def nucleus(probabilities: Tensor, top_p: float) -> Tensor:
