@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,6 +23,14 @@ from glm4v.data.video import load_video
 Train = Literal["none", "assistant", "all"]
 ASSISTANT = special("assistant")
 TURN_END = re.compile("|".join(re.escape(special(name)) for name in ("system", "user", "observation", "endoftext")))
+
+
+class Loaded(NamedTuple):
+    """A decoded medium, the size it is seen at, and for a video the time of each frame pair in seconds."""
+
+    image: Tensor
+    size: tuple[int, int]
+    seconds: list[int] | None
 
 
 class Processor:
@@ -182,52 +190,51 @@ class Processor:
         self, ids: list[int], labels: list[int], media: list[Medium], root: Path | None, key: str
     ) -> Sample:
         """Expands each placeholder to the tokens of its medium."""
-        placeholders = [token for token in ids if token in (self.special.image, self.special.video)]
-        if placeholders != [getattr(self.special, medium.kind) for medium in media]:
+        kinds = {self.special.image: "image", self.special.video: "video"}
+        written = [kinds[token] for token in ids if token in kinds]
+        if written != [medium.kind for medium in media]:
             raise ValueError(
-                f"the chat template wrote {len(placeholders)} media for the {len(media)} of the messages, or in another"
+                f"the chat template wrote {len(written)} media for the {len(media)} of the messages, or in another"
                 " order; GLM's templates take media in user messages only"
             )
-        loaded = [self._load(medium, root) for medium in media]
-        remaining = iter(loaded)
+        loaded = [self._load(part, root) for part in media]
+        remaining, silent = iter(loaded), set(self.special.media)
         tokens: list[int] = []
         targets: list[int] = []
         grids: list[tuple[int, int]] = []
         for token, label in zip(ids, labels, strict=True):
             expansion = [token]
-            if token in (self.special.image, self.special.video):
-                image, size, seconds = next(remaining)
-                frames = merged_grids(image, size)
+            if token in kinds:
+                medium = next(remaining)
+                frames = merged_grids(medium.image, medium.size)
                 grids += frames
-                expansion = self._expansion(frames, seconds)
+                expansion = self._expansion(frames, medium.seconds)
             tokens += expansion
-            targets += [label if label not in self.special.media else IGNORE] * len(expansion)
+            targets += [IGNORE if token in silent else label] * len(expansion)
         input_ids = torch.tensor(tokens, dtype=torch.int64)
         is_vision = input_ids == self.special.image
         return Sample(
             input_ids=input_ids,
             position_ids=multimodal_positions(is_vision, grids),
             labels=torch.tensor(targets, dtype=torch.int64),
-            images=tuple(image for image, _, _ in loaded),
-            sizes=tuple(size for _, size, _ in loaded),
+            images=tuple(medium.image for medium in loaded),
+            sizes=tuple(medium.size for medium in loaded),
             vision_index=torch.where(is_vision, is_vision.cumsum(0) - 1, -1),
             key=key,
         )
 
-    def _load(self, medium: Medium, root: Path | None) -> tuple[Tensor, tuple[int, int], list[int] | None]:
-        """The medium, the size it is seen at, and for a video the time of each frame pair in seconds."""
+    def _load(self, medium: Medium, root: Path | None) -> Loaded:
+        least, most = self.image_limits if medium.kind == "image" else self.video_limits
+        limits = medium.min_pixels or least, medium.max_pixels or most
         try:
             if medium.kind == "image":
-                image, seconds, limits = load_image(medium.source, root), None, self.image_limits
-            else:
-                image, seconds = load_video(medium.source, medium.fps or self.fps, medium.frame_rate, root)
-                limits = self.video_limits
-        except (ValueError, OSError) as error:
+                image = load_image(medium.source, root)
+                height, width, _ = image.shape
+                return Loaded(image, smart_resize(1, height, width, *limits), None)
+            size_of = lambda frames, height, width: smart_resize(frames, height, width, *limits)
+            return Loaded(*load_video(medium.source, size_of, medium.fps or self.fps, medium.frame_rate, root))
+        except ValueError as error:
             raise ValueError(f"{medium.place}: {error}") from error
-        height, width = image.shape[-3:-1]
-        frames = len(image) if image.ndim == 4 else 1
-        least, most = medium.min_pixels or limits[0], medium.max_pixels or limits[1]
-        return image, smart_resize(frames, height, width, least, most), seconds
 
     def _expansion(self, frames: list[tuple[int, int]], seconds: list[int] | None) -> list[int]:
         rows, columns = frames[0]

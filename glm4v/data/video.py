@@ -4,12 +4,14 @@ Frames are chosen as transformers' `Glm4vVideoProcessor.sample_frames` chooses t
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from glm4v.data.images import load_image, resolve
@@ -17,23 +19,32 @@ from glm4v.data.images import load_image, resolve
 MAX_SECONDS = 300  # longer videos are sampled evenly, as many frames as one of this length would give
 
 
+SizeOf = Callable[[int, int, int], tuple[int, int]]  # (frames, height, width) -> (height, width)
+
+
 class Video(NamedTuple):
-    """The chosen frames, uint8 [F, H, W, 3], F even, and the time of each pair's first frame in whole seconds."""
+    """frames: the chosen ones, uint8 [F, H, W, 3], F even; size: (height, width) they are to be seen at; seconds: the
+    time of each pair's first frame, whole seconds."""
 
     frames: Tensor
+    size: tuple[int, int]
     seconds: list[int]
 
 
-def load_video(source: Any, fps: float, frame_rate: float | None = None, root: Path | None = None) -> Video:
+def load_video(
+    source: Any, size_of: SizeOf, fps: float, frame_rate: float | None = None, root: Path | None = None
+) -> Video:
     """`fps` frames a second of a video.
 
     source: the path of a file that PyAV opens, or a list of images (anything `load_image` takes) of one size that were
     recorded at `frame_rate` frames a second (None: at `fps`, so that all of them are kept).
+    size_of: the size at which so many frames of such a size are seen. Larger frames are reduced to it as they are
+    decoded (as PIL does it, which is how `ops.patchify` would): five minutes of film would not fit into memory else.
     """
     if fps <= 0:
         raise ValueError(f"fps is {fps}; expected frames a second above 0")
     if isinstance(source, str | Path):
-        return _load_file(resolve(source, root), fps)
+        return _load_file(resolve(source, root), size_of, fps)
     if not isinstance(source, Sequence | np.ndarray | Tensor) or len(source) == 0:
         raise ValueError(f"video is a {type(source).__name__}; expected a path or a list of at least one frame")
     rate = fps if frame_rate is None else frame_rate
@@ -43,13 +54,7 @@ def load_video(source: Any, fps: float, frame_rate: float | None = None, root: P
         chosen = _even(list(range(len(source))))  # exactly all: the rule below may lose the last one to rounding
     else:
         chosen = sample_frames(len(source), rate, fps, len(source) / rate)
-    frames = {}
-    for index in set(chosen):
-        try:
-            frames[index] = load_image(source[index], root)
-        except ValueError as error:
-            raise ValueError(f"frame {index}: {error}") from error
-    return _stacked(frames, chosen, rate)
+    return _collect(_listed(source, chosen, root), chosen, size_of, rate)
 
 
 def sample_frames(total: int, rate: float, fps: float, seconds: float | None = None) -> list[int]:
@@ -74,46 +79,64 @@ def _even(chosen: list[int]) -> list[int]:
     return chosen + chosen[-1:] * (len(chosen) % 2)
 
 
-def _load_file(path: Path, fps: float) -> Video:
+def _listed(source: Any, chosen: list[int], root: Path | None) -> Iterator[tuple[int, Tensor]]:
+    for index in sorted(set(chosen)):
+        try:
+            yield index, load_image(source[index], root)
+        except ValueError as error:
+            raise ValueError(f"frame {index}: {error}") from error
+
+
+def _load_file(path: Path, size_of: SizeOf, fps: float) -> Video:
     try:
         import av
     except ImportError as error:
         raise ValueError(f"reading {path} needs PyAV: pip install 'glm4v[video]'") from error
     try:
         with av.open(str(path)) as container:
-            return _decode(container, fps)
+            if not container.streams.video:
+                raise ValueError("it has no video stream")
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            rate = float(stream.average_rate or stream.guessed_rate or 0)
+            total = stream.frames
+            if not total:  # as in Matroska, whose header does not count them
+                total = sum(packet.size > 0 for packet in container.demux(stream))
+                container.seek(0)
+            if not total or not rate:
+                raise ValueError(f"it has {total} frames at {rate} a second; expected some of both")
+            chosen = sample_frames(total, rate, fps, total / rate)
+            wanted = set(chosen)
+            decoded = (
+                (index, torch.from_numpy(frame.to_ndarray(format="rgb24")))
+                for index, frame in enumerate(container.decode(stream))
+                if index in wanted
+            )
+            return _collect(islice(decoded, len(wanted)), chosen, size_of, rate)
     except (ValueError, av.FFmpegError) as error:
         raise ValueError(f"video {path} cannot be decoded: {error}") from error
 
 
-def _decode(container: Any, fps: float) -> Video:
-    if not container.streams.video:
-        raise ValueError("it has no video stream")
-    stream = container.streams.video[0]
-    stream.thread_type = "AUTO"
-    rate = float(stream.average_rate or stream.guessed_rate or 0)
-    total = stream.frames
-    if not total:  # as in Matroska, whose header does not count them
-        total = sum(packet.size > 0 for packet in container.demux(stream))
-        container.seek(0)
-    if not total or not rate:
-        raise ValueError(f"it has {total} frames at {rate} a second; expected some of both")
-    chosen = sample_frames(total, rate, fps, total / rate)
-    wanted = set(chosen)
-    frames = {}
-    for index, frame in enumerate(container.decode(stream)):
-        if index in wanted:
-            frames[index] = torch.from_numpy(frame.to_ndarray(format="rgb24"))
-        if len(frames) == len(wanted):
-            break
-    if not frames:
-        raise ValueError(f"none of the {total} frames that it announces could be decoded")
-    present = max(frames)  # containers may announce a few frames more than they hold: the last one stands for those
-    return _stacked(frames, [min(index, present) for index in chosen], rate)
+def _collect(frames: Iterable[tuple[int, Tensor]], chosen: list[int], size_of: SizeOf, rate: float) -> Video:
+    """The video of numbered `frames`, which ascend. Numbers beyond them, which containers announce at times, stand for
+    the last one."""
+    kept: dict[int, Tensor] = {}
+    shape, size = None, (0, 0)
+    for index, frame in frames:
+        if shape is None:
+            shape, size = frame.shape, size_of(len(chosen), *frame.shape[:2])
+        if frame.shape != shape:
+            raise ValueError(f"frame {index} is {list(frame.shape)} and the first is {list(shape)}; expected one size")
+        kept[index] = _reduced(frame, size)
+    if not kept:
+        raise ValueError("none of its frames could be decoded")
+    last = max(kept)
+    stacked = torch.stack([kept[min(index, last)] for index in chosen])
+    return Video(stacked, size, [int(min(index, last) / rate) for index in chosen[::2]])
 
 
-def _stacked(frames: dict[int, Tensor], chosen: list[int], rate: float) -> Video:
-    shapes = {tuple(frame.shape) for frame in frames.values()}
-    if len(shapes) > 1:
-        raise ValueError(f"the frames of a video have different shapes {sorted(shapes)}; expected one")
-    return Video(torch.stack([frames[index] for index in chosen]), [int(index / rate) for index in chosen[::2]])
+def _reduced(frame: Tensor, size: tuple[int, int]) -> Tensor:
+    if frame.shape[0] * frame.shape[1] <= size[0] * size[1]:
+        return frame
+    image = Image.fromarray(frame.numpy()).resize((size[1], size[0]), Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(image))

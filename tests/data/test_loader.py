@@ -44,7 +44,7 @@ def test_batches_are_full_and_within_budget(make):
 
 
 def test_an_epoch_shows_every_conversation_once(make, processor):
-    seen = [question for batch in islice(make(), 60) for question in questions(processor, batch)]
+    seen = [question for batch in islice(make(), 40) for question in questions(processor, batch)]
     for name, count in (("first", 30), ("second", 12)):
         counts = Counter(question for question in seen if question.startswith(name))
         assert len(counts) == count
@@ -53,7 +53,7 @@ def test_an_epoch_shows_every_conversation_once(make, processor):
 
 
 def test_weights_decide_how_often_a_dataset_is_drawn_from(make, processor):
-    seen = [question.split()[0] for batch in islice(make(), 80) for question in questions(processor, batch)]
+    seen = [question.split()[0] for batch in islice(make(), 50) for question in questions(processor, batch)]
     assert 0.67 < Counter(seen)["first"] / len(seen) < 0.83
 
 

@@ -14,7 +14,8 @@ from transformers.video_utils import VideoMetadata
 
 from glm4v import ops
 from glm4v.data.images import CLIP_MEAN, CLIP_STD
-from glm4v.data.video import load_video, sample_frames
+from glm4v.data.video import load_video as load
+from glm4v.data.video import sample_frames
 
 
 def write_video(path, frames, rate, codec="mpeg4", height=48, width=64):
@@ -27,6 +28,11 @@ def write_video(path, frames, rate, codec="mpeg4", height=48, width=64):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
     return path
+
+
+def load_video(source, **settings):
+    """Frames as they are decoded."""
+    return load(source, lambda frames, height, width: (height, width), **settings)
 
 
 def levels(video):
@@ -96,13 +102,30 @@ def test_patches_are_those_of_transformers(noise):
     assert torch.allclose(ours.video_patches, expected[0], atol=1e-5)
 
 
+def test_large_frames_are_reduced_as_patchify_would(noise):
+    frames = np.stack([noise(150, 260, seed=seed) for seed in range(3)])
+    asked = []
+    video = load(frames, lambda *shape: asked.append(shape) or (56, 84), fps=2)
+    assert asked == [(4, 150, 260)]
+    assert video.size == (56, 84)
+    assert video.frames.shape == (4, 56, 84, 3)
+    whole = ops.patchify([torch.from_numpy(frames)], CLIP_MEAN, CLIP_STD, [(56, 84)])
+    ours = ops.patchify([video.frames], CLIP_MEAN, CLIP_STD, [video.size])
+    assert torch.equal(ours.video_patches, whole.video_patches)
+    assert load(frames, lambda *_: (308, 308), fps=2).frames.shape == (4, 150, 260, 3)
+
+
 @pytest.mark.parametrize(
     ("source", "settings", "message"),
     [
         ("none.mp4", {}, "no file"),
         ([], {}, "list of at least one frame"),
         (7, {}, "int"),
-        ([np.zeros((8, 8, 3), np.uint8), np.zeros((8, 9, 3), np.uint8)], {}, "different shapes"),
+        (
+            [np.zeros((8, 8, 3), np.uint8), np.zeros((8, 9, 3), np.uint8)],
+            {},
+            r"frame 1 is \[8, 9, 3\] and the first is \[8, 8, 3\]",
+        ),
         ([np.zeros((8, 8, 3), np.uint8)], {"fps": 0}, "fps is 0"),
         ([np.zeros((8, 8, 3), np.uint8)], {"frame_rate": -1}, "frame_rate is -1"),
         ([b"no image"], {}, "frame 0: image cannot be decoded"),
