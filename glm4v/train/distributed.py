@@ -195,8 +195,16 @@ class DeepSpeedEngine(Engine):
 
     @contextmanager
     def whole_model(self) -> Iterator[Glm4v]:
-        with self._zero.GatheredParameters(list(self.model.parameters()), enabled=self._optim.zero_stage == 3):
+        if self._optim.zero_stage < 3:
             yield self.model
+            return
+        # the same tensors in a model without DeepSpeed's hooks, which gather and release weights at every module: ranks
+        # that generate call modules unequally often, and would wait for one another for ever
+        with torch.device("meta"):
+            bare = Glm4v(self.model.config)
+        with self._zero.GatheredParameters(list(self.model.parameters())):
+            bare.load_state_dict(self.model.state_dict(), assign=True)
+            yield bare
 
     def save_model(self, folder: Path) -> None:
         tensors: dict[str, Tensor] = {}
