@@ -10,10 +10,9 @@ from torch import Tensor
 
 from glm4v import ops
 from glm4v.data.images import CLIP_MEAN, CLIP_STD
-from glm4v.data.sample import IGNORE, MERGE, PATCH, Sample, check_tensor
+from glm4v.data.sample import IGNORE, MERGE, PATCH, Grid, Sample, check_tensor
 from glm4v.data.unpadding import unpadded
 
-Grid = tuple[int, int, int]  # (t, h, w) in patches; t counts frame pairs
 IMAGE_WIDTH = 3 * PATCH * PATCH
 VIDEO_WIDTH = 2 * IMAGE_WIDTH
 
@@ -147,7 +146,7 @@ class PackedBatch:
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, Tensor):
-                moved[field.name] = value.to(device, dtype if value.is_floating_point() else None, non_blocking=True)
+                moved[field.name] = value.to(device, dtype if value.is_floating_point() else None)
         return replace(self, **moved)
 
     @classmethod

@@ -4,9 +4,7 @@ Token ids, the expansion of media and pixel limits agree with transformers' `Glm
 """
 
 import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -18,11 +16,28 @@ from glm4v.data.images import CLIP_MEAN, CLIP_STD, load_image, smart_resize
 from glm4v.data.messages import Medium, read_messages
 from glm4v.data.sample import IGNORE, MERGE, PATCH, Sample, merged_grids, multimodal_positions
 from glm4v.data.special import SpecialTokens, special
+from glm4v.data.template import ChatTemplate
 from glm4v.data.video import load_video
 
 Train = Literal["none", "assistant", "all"]
-ASSISTANT = special("assistant")
-TURN_END = re.compile("|".join(re.escape(special(name)) for name in ("system", "user", "observation", "endoftext")))
+# transformers' defaults, for what a checkpoint's settings leave out
+DEFAULTS: dict[str, Any] = {
+    "processor_class": "Glm4vProcessor",
+    "image_mean": list(CLIP_MEAN),
+    "image_std": list(CLIP_STD),
+    "patch_size": PATCH,
+    "merge_size": MERGE,
+    "temporal_patch_size": 2,
+}
+IMAGE_DEFAULTS = DEFAULTS | {
+    "image_processor_type": "Glm4vImageProcessor",
+    "size": {"shortest_edge": 112 * 112, "longest_edge": 28 * 28 * 15000},
+}
+VIDEO_DEFAULTS = DEFAULTS | {
+    "video_processor_type": "Glm4vVideoProcessor",
+    "size": {"shortest_edge": 112 * 112, "longest_edge": 28 * 28 * 2 * 30000},
+    "fps": 2,
+}
 
 
 class Loaded(NamedTuple):
@@ -49,9 +64,8 @@ class Processor:
         image_config: Mapping[str, Any] | None = None,
         video_config: Mapping[str, Any] | None = None,
     ) -> None:
-        if not tokenizer.chat_template:
-            raise ValueError("tokenizer has no chat template; put the checkpoint's chat_template.jinja into its folder")
         self.tokenizer = tokenizer
+        self.template = ChatTemplate(tokenizer)
         self.special = SpecialTokens.of(tokenizer)
         self.image_config = IMAGE_DEFAULTS | dict(image_config or {})
         self.video_config = VIDEO_DEFAULTS | dict(video_config or {})
@@ -146,45 +160,17 @@ class Processor:
         rendered, media = read_messages(messages)
         if add_generation_prompt is None:
             add_generation_prompt = train == "none" and messages[-1]["role"] != "assistant"
-        text = self._render(rendered, add_generation_prompt) + (special("endoftext") if train != "none" else "")
+        text = self.template.render(rendered, add_generation_prompt) + (special("endoftext") if train != "none" else "")
         ids: list[int] = []
         labels: list[int] = []
-        for piece, written in self._pieces(text):
+        for piece, written in self.template.pieces(text):
             tokens = self._encode(piece)
             ids += tokens
             labels += tokens if train == "all" or (written and train == "assistant") else [IGNORE] * len(tokens)
         return self._with_media(ids, labels, media, root, key)
 
-    def _render(self, messages: list[dict[str, Any]], add_generation_prompt: bool) -> str:
-        return self.tokenizer.apply_chat_template(  # type: ignore[return-value]
-            messages, tokenize=False, add_generation_prompt=add_generation_prompt
-        )
-
     def _encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False)
-
-    @cached_property
-    def _opening(self) -> str:
-        """What the template writes behind the assistant's role token before the assistant has its say."""
-        question = [{"role": "user", "content": [{"type": "text", "text": "?"}]}]
-        return self._render(question, True).rpartition(ASSISTANT)[2]
-
-    def _pieces(self, text: str) -> Iterator[tuple[str, bool]]:
-        """The text cut where the assistant begins and ends; True for what it writes, with the token that ends its turn.
-
-        Each piece is tokenised by itself, so that a prompt has the same ids in training and in generation.
-        """
-        piece, *turns = text.split(ASSISTANT)
-        for turn in turns:
-            start = len(self._opening)
-            if not turn.startswith(self._opening):  # an opening with <think>, a turn without
-                start = len(turn) - len(turn.lstrip()) if self._opening[:1].isspace() else 0
-            end = TURN_END.search(turn, start)
-            stop = len(turn) if end is None else end.start() if end.group() == special("system") else end.end()
-            yield piece + ASSISTANT + turn[:start], False
-            yield turn[start:stop], True
-            piece = turn[stop:]
-        yield piece, False
 
     def _with_media(
         self, ids: list[int], labels: list[int], media: list[Medium], root: Path | None, key: str
@@ -243,24 +229,6 @@ class Processor:
             return tokens
         begin, end = self.special.begin_of_image, self.special.end_of_image
         return [token for second in seconds for token in (begin, *tokens, end, *self._encode(str(second)))]
-
-
-IMAGE_DEFAULTS: dict[str, Any] = {
-    "image_processor_type": "Glm4vImageProcessor",
-    "processor_class": "Glm4vProcessor",
-    "image_mean": list(CLIP_MEAN),
-    "image_std": list(CLIP_STD),
-    "patch_size": PATCH,
-    "merge_size": MERGE,
-    "temporal_patch_size": 2,
-    "size": {"shortest_edge": 112 * 112, "longest_edge": 28 * 28 * 15000},
-}
-VIDEO_DEFAULTS: dict[str, Any] = IMAGE_DEFAULTS | {
-    "video_processor_type": "Glm4vVideoProcessor",
-    "size": {"shortest_edge": 112 * 112, "longest_edge": 28 * 28 * 2 * 30000},
-    "fps": 2,
-}
-del VIDEO_DEFAULTS["image_processor_type"]
 
 
 def _limits(config: Mapping[str, Any], frames: int) -> tuple[float, float]:

@@ -16,6 +16,8 @@ MERGE = 2  # patches a merged token's side
 UNIT = PATCH * MERGE  # pixels a merged token's side
 IGNORE = -100  # label of a token that carries no loss
 
+Grid = tuple[int, int, int]  # (t, h, w) of a medium in patches; t counts frame pairs
+
 
 @dataclass(frozen=True)
 class Sample:

@@ -71,7 +71,7 @@ def test_ids_are_those_of_transformers(checkpoint_processor, noise):
     rows, columns = sample.sizes[1][0] // 14, sample.sizes[1][1] // 14
     metadata = VideoMetadata(total_num_frames=7, fps=1.5, frames_indices=indices)
     moving = {"video_grid_thw": torch.tensor([[4, rows, columns]]), "video_metadata": [metadata]}
-    text = processor._render([user("A", {"type": "image"}, {"type": "video"}, "B"), *messages[1:]], True)
+    text = processor.template.render([user("A", {"type": "image"}, {"type": "video"}, "B"), *messages[1:]], True)
     for number in range(2):
         text = text.replace("<|image|>", "<image>" * (int(grids["image_grid_thw"][number].prod()) // 4), 1)
     text = text.replace("<image>", "<|image|>").replace("<|video|>", oracle.replace_video_token(moving, 0))
