@@ -7,6 +7,7 @@ from typing import Annotated
 
 import rich
 import typer
+from rich.console import Console
 from rich.progress import Progress
 
 app = typer.Typer(
@@ -185,9 +186,9 @@ def doctor() -> None:
 def report(run: Annotated[Path, typer.Argument(help="A run's folder, or the demo's.")]) -> None:
     """Write report.html, one file that needs no network, into a run's folder."""
     with plain_errors():
-        from glm4v.report import write_report
+        from glm4v import report
 
-        typer.echo(write_report(run))
+        typer.echo(report.build(run))
 
 
 def _overrides(overrides: list[str] | None, resume: bool) -> list[str]:
@@ -197,7 +198,7 @@ def _overrides(overrides: list[str] | None, resume: bool) -> list[str]:
 @contextmanager
 def progress(title: str) -> Iterator[Callable[[int, int], None]]:
     """A bar, and the function (done, total) that moves it."""
-    with Progress() as bar:
+    with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

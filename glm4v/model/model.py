@@ -179,6 +179,8 @@ class Glm4v(nn.Module):
         weights, or a file whose contents are not those that were saved.
         """
         folder = Path(folder)
+        if not (folder / "config.json").is_file():  # transformers would look for the name on the network
+            raise ValueError(f"folder {folder} holds no config.json; expected a model in transformers' format")
         with torch.device("meta"):
             model = cls(Glm4vConfig.from_pretrained(folder))
         weights.load(model, folder, dtype, device)

@@ -1,5 +1,6 @@
 """What every stage begins and ends with: processor, model, engine and run folder from a recipe, fresh or resumed."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,13 @@ class Run:
     def finish(self, state: dict[str, Any]) -> Path:
         """Write the last checkpoint and the final model to <out>/model; returns <out>."""
         self.save(self.recipe.steps, state)
-        self.engine.save_model(self.folder.model)
+        unfinished = self.folder.path / "unfinished_model"
+        self.engine.save_model(unfinished)
         if self.engine.rank == 0:
-            self.processor.save_pretrained(self.folder.model)
+            self.processor.save_pretrained(unfinished)
+            shutil.rmtree(self.folder.model, ignore_errors=True)  # of a shorter run that was resumed
+            unfinished.rename(self.folder.model)
+        self.engine.barrier()
         self.close()
         return self.folder.path
 
