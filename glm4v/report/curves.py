@@ -1,13 +1,14 @@
 """Curves over steps: loss of every stage, and what RLCS does to reward, exploration and length."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from html import escape
 from typing import NamedTuple
 
 from glm4v.report.page import figure, grid, section
 from glm4v.report.run import Run
 from glm4v.report.svg import Line, legend, line_chart
 
-MAIN, SECOND = "var(--accent)", "var(--control)"
+COLOURS = ("var(--accent)", "var(--control)", "var(--good)")
 
 
 class Chart(NamedTuple):
@@ -25,7 +26,7 @@ RLCS = (
         "Reward",
         "Mean reward of the problems drawn in a step, and the estimate for the whole pool. The curriculum turns to "
         "harder problems as the model learns, so the first may stand still while the second climbs.",
-        (("reward", "problems drawn"), ("pass_rate", "whole pool")),
+        (("reward", "problems drawn"), ("pass_rate", "whole pool"), ("evaluation", "held out")),
     ),
     Chart(
         "Informative groups",
@@ -101,24 +102,41 @@ def rlcs_curves(run: Run) -> str:
         "The model answers each problem several times, verifiers grade the answers, and what was better than its group "
         "becomes likelier."
     )
-    return section("Practising: RLCS", lead, grid(figures)) + _domains(run)
+    return section("Practising: RLCS", lead, grid(figures)) + _domains(run) + _verifiers(run)
 
 
 def _domains(run: Run) -> str:
-    figures = []
-    for name in sorted(run.names("reward", depth=1)):
-        domain = name.partition("/")[2]
-        lines = _lines(run, ((name, "problems drawn"),))
-        chart = line_chart(lines, f"reward of {domain}", 0.0, 1.0, height=150)
-        figures.append(f"<figure><h3>{domain}</h3>{chart}</figure>")
+    charts = {name: ((name, "reward"),) for name in run.names("reward", depth=1)}
     lead = "Reward of the problems drawn, by domain. All domains are practised at once; each has its own verifier."
-    return section("Reward by domain during RLCS", lead, grid(figures, columns=3)) if figures else ""
+    return _small_charts(run, "Reward by domain during RLCS", lead, charts)
+
+
+def _verifiers(run: Run) -> str:
+    names = dict.fromkeys(name.rpartition("/")[0] for name in run.names("verifier", depth=2))
+    charts = {name: ((f"{name}/hit", "accepted"), (f"{name}/no_answer", "no answer")) for name in names}
+    lead = (
+        "Share of responses that each verifier accepted (reward 0.5 or more), and of those without one well-formed "
+        "answer. A verifier that suddenly accepts everything has been cheated."
+    )
+    return _small_charts(run, "What the verifiers said", lead, charts)
+
+
+def _small_charts(run: Run, title: str, lead: str, charts: Mapping[str, Sequence[tuple[str, str]]]) -> str:
+    """A chart from 0 to 1 for each name, under the name's last part."""
+    figures = []
+    for name, metrics in sorted(charts.items()):
+        short = name.rpartition("/")[2]
+        lines = _lines(run, metrics)
+        names = legend([(line.label, line.colour) for line in lines]) if len(lines) > 1 else ""
+        chart = line_chart(lines, f"{title}: {short}", 0.0, 1.0, width=300, height=130)
+        figures.append(f"<figure><h3>{escape(short)}</h3>{names}{chart}</figure>")
+    return section(title, lead, grid(figures, columns=3)) if figures else ""
 
 
 def _lines(run: Run, metrics: Sequence[tuple[str, str]]) -> list[Line]:
     named = [(label, *run.series(metric)) for metric, label in metrics]
     logged = [(label, x, y) for label, x, y in named if x]
-    return [Line(label, x, y, (MAIN, SECOND)[place]) for place, (label, x, y) in enumerate(logged)]
+    return [Line(label, x, y, COLOURS[place]) for place, (label, x, y) in enumerate(logged)]
 
 
 def _drawn(lines: Sequence[Line], label: str, low: float | None = None, high: float | None = None) -> str:

@@ -1,5 +1,6 @@
 """Answers to look at: of each domain one right, one wrong, with picture, thinking, reward and the verifier's reason."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -82,7 +83,8 @@ def _answer(record: Mapping[str, Any]) -> str:
 
 def _truth(truth: Any) -> str:
     if isinstance(truth, Mapping):
-        return escape(", ".join(f"{name} {value}" for name, value in truth.items()))
+        parts = (f"{name} {json.dumps(value, separators=(',', ':'))}" for name, value in truth.items())
+        return escape(", ".join(parts))
     return escape(str(truth))
 
 

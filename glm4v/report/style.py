@@ -25,7 +25,7 @@ body {
 h1 { font-size: 30px; line-height: 1.2; letter-spacing: -0.02em; font-weight: 650; margin: 0 0 8px; }
 h2 { font-size: 20px; line-height: 1.3; letter-spacing: -0.01em; font-weight: 620; margin: 56px 0 4px; }
 h3 { font-size: 15px; font-weight: 620; margin: 0 0 8px; }
-p { margin: 0; }
+p { margin: 0; text-wrap: pretty; }
 .lead, h2 + p { color: var(--soft); max-width: 76ch; margin-bottom: 20px; }
 .grid-2 { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); gap: 20px; }
 .grid-3 { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 300px), 1fr)); gap: 20px; }

@@ -62,7 +62,12 @@ def smooth(values: Sequence[float]) -> list[float]:
 
 
 def line_chart(
-    lines: Sequence[Line], label: str, low: float | None = None, high: float | None = None, height: int = 200
+    lines: Sequence[Line],
+    label: str,
+    low: float | None = None,
+    high: float | None = None,
+    width: int = WIDTH,
+    height: int = 200,
 ) -> str:
     """Lines over steps. Noisy ones are drawn faint under their moving mean.
 
@@ -73,36 +78,53 @@ def line_chart(
     drawn = [Line(line.label, *_binned(line.x, line.y), line.colour) for line in lines if len(line.x)]
     if not drawn:
         return '<p class="empty">nothing was logged</p>'
-    values = [value for line in drawn for value in line.y]
-    least, most = min(values), max(values)
+    values, steps = ([v for line in drawn for v in line.y], [x for line in drawn for x in line.x])
     if low is None:
-        low = 0.0 if 0 <= least < 0.5 * most else least
-    y_ticks = ticks(low, most if high is None else high)
-    steps = [x for line in drawn for x in line.x]
-    x_low, x_high = min(steps), max(max(steps), min(steps) + 1)
-    bottom, right = height - BOTTOM, WIDTH - RIGHT
-
-    def place_x(x: float) -> float:
-        return LEFT + (x - x_low) / (x_high - x_low) * (right - LEFT)
-
-    def place_y(y: float) -> float:
-        return bottom - (y - y_ticks[0]) / (y_ticks[-1] - y_ticks[0]) * (bottom - TOP)
-
-    parts = []
-    for tick in y_ticks:
-        y = place_y(tick)
-        parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{right}"/>')
-        parts.append(f'<text x="{LEFT - 6}" y="{y + 3.5:.1f}" text-anchor="end">{number(tick)}</text>')
-    for tick in (tick for tick in ticks(x_low, x_high, 5) if x_low <= tick <= x_high and tick == int(tick)):
-        parts.append(f'<text x="{place_x(tick):.1f}" y="{bottom + 14}" text-anchor="middle">{number(tick)}</text>')
-    parts.append(f'<text class="axis" x="{right}" y="{height - 2}" text-anchor="end">step</text>')
+        low = 0.0 if 0 <= min(values) < 0.5 * max(values) else min(values)
+    y_ticks = ticks(low, max(values) if high is None else high)
+    plot = _Plot(min(steps), max(max(steps), min(steps) + 1), y_ticks, width, height)
+    parts = plot.axes()
     for line in drawn:
-        points = [(place_x(x), y) for x, y in zip(line.x, line.y, strict=True)]
         trend = smooth(line.y)
         if trend != list(line.y):
-            parts.append(_path([(x, place_y(y)) for x, y in points], line.colour, "faint"))
-        parts.append(_path([(x, place_y(y)) for (x, _), y in zip(points, trend, strict=True)], line.colour, "line"))
-    return _svg(parts, height, label, "lines")
+            parts.append(plot.path(line.x, line.y, line.colour, "faint"))
+        parts.append(plot.path(line.x, trend, line.colour, "line"))
+    return _svg(parts, height, label, "lines", width)
+
+
+@dataclass(frozen=True)
+class _Plot:
+    """Where steps and values lie in a line chart."""
+
+    first: float
+    last: float
+    y_ticks: list[float]
+    width: int
+    height: int
+
+    def x(self, step: float) -> float:
+        return LEFT + (step - self.first) / (self.last - self.first) * (self.width - RIGHT - LEFT)
+
+    def y(self, value: float) -> float:
+        low, high = self.y_ticks[0], self.y_ticks[-1]
+        return self.height - BOTTOM - (value - low) / (high - low) * (self.height - BOTTOM - TOP)
+
+    def axes(self) -> list[str]:
+        right, bottom, parts = self.width - RIGHT, self.height - BOTTOM, []
+        for tick in self.y_ticks:
+            y = self.y(tick)
+            parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{right}"/>')
+            parts.append(f'<text x="{LEFT - 6}" y="{y + 3.5:.1f}" text-anchor="end">{number(tick)}</text>')
+        steps = [tick for tick in ticks(self.first, self.last, 5) if self.first <= tick <= self.last and tick % 1 == 0]
+        for tick in steps:
+            parts.append(f'<text x="{self.x(tick):.1f}" y="{bottom + 14}" text-anchor="middle">{number(tick)}</text>')
+        return [*parts, f'<text class="axis" x="{right}" y="{self.height - 2}" text-anchor="end">step</text>']
+
+    def path(self, steps: Sequence[float], values: Sequence[float], colour: str, kind: str) -> str:
+        points = [(self.x(step), self.y(value)) for step, value in zip(steps, values, strict=True)]
+        if len(points) == 1:
+            return f'<circle cx="{points[0][0]:.1f}" cy="{points[0][1]:.1f}" r="3" fill="{colour}"/>'
+        return f'<path class="{kind}" d="M{"L".join(f"{x:.1f} {y:.1f}" for x, y in points)}" stroke="{colour}"/>'
 
 
 def bar_chart(groups: Mapping[str, Sequence[Bar]], label: str) -> str:
@@ -137,9 +159,10 @@ def heat_map(rows: Mapping[str, Sequence[Sequence[float]]], steps: Sequence[floa
         middle = y + tall * len(band) / 2 + 4
         parts.append(f'<text x="{left - 8}" y="{middle:.1f}" text-anchor="end">{escape(name)}</text>')
         for row in band:
-            wide = (WIDTH - RIGHT - left) / len(row)
+            # rounded once, so that neighbours share an edge and no seam shows
+            edges = [round(left + i * (WIDTH - RIGHT - left) / len(row), 1) for i in range(len(row) + 1)]
             parts += [
-                f'<rect x="{left + i * wide:.1f}" y="{y:.0f}" width="{wide:.1f}" height="{tall - 0.5}" '
+                f'<rect x="{edges[i]}" y="{y:.0f}" width="{edges[i + 1] - edges[i]:.1f}" height="{tall - 0.5}" '
                 f'fill-opacity="{0.04 + 0.96 * value / top:.2f}"/>'
                 for i, value in enumerate(row)
             ]
@@ -165,13 +188,6 @@ def _binned(x: Sequence[float], y: Sequence[float]) -> tuple[list[float], list[f
     ]
 
 
-def _path(points: Sequence[tuple[float, float]], colour: str, kind: str) -> str:
-    if len(points) == 1:
-        return f'<circle cx="{points[0][0]:.1f}" cy="{points[0][1]:.1f}" r="3" fill="{colour}"/>'
-    steps = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
-    return f'<path class="{kind}" d="M{steps}" stroke="{colour}"/>'
-
-
-def _svg(parts: Sequence[str], height: int, label: str, kind: str) -> str:
-    opening = f'<svg class="{kind}" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(label)}">'
+def _svg(parts: Sequence[str], height: int, label: str, kind: str, width: int = WIDTH) -> str:
+    opening = f'<svg class="{kind}" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}">'
     return f"{opening}{''.join(parts)}</svg>"

@@ -90,6 +90,8 @@ def _rlcs_row(step: int, steps: int, rng: random.Random) -> dict[str, float]:
     row |= {"pass_rate": 0.5 + 0.2 * done, "kept_share": 0.55 - 0.1 * done + rng.gauss(0, 0.04), "expansion": 1.8}
     row |= {"entropy": 0.4 - 0.2 * done + rng.gauss(0, 0.01), "response_length": 22 + 3 * done, "clip_up": 0.0}
     row |= {"response_length_p90": 33.0, "forced_share": 0.02, "truncated_share": 0.01, "clip_down": 0.0}
+    for verifier in ("math", "ocr"):
+        row |= {f"verifier/{verifier}/hit": 0.5 + 0.2 * done, f"verifier/{verifier}/no_answer": 0.1 - 0.09 * done}
     for place, domain in enumerate(DOMAINS):
         row[f"reward/{domain}"] = min(1.0, 0.4 + 0.05 * place + 0.2 * done + rng.gauss(0, 0.05))
         for tier in range(1, 6):

@@ -48,6 +48,7 @@ def test_the_demo_has_all_of_its_parts(demo: Path) -> None:
         "Loss: pretrained",
         "Loss: SFT",
         "Informative groups",
+        "math",
         "Look for yourself",
         "Recipes",
     ):
