@@ -26,4 +26,5 @@ PYBIND11_MODULE(_cpu, m) {
   bind_norms(m);
   bind_vision(m);
   bind_text(m);
+  bind_attention(m);
 }

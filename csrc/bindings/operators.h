@@ -26,5 +26,6 @@ RopeHeads heads_of(const View& in, const View& out);
 void bind_norms(py::module_& m);
 void bind_vision(py::module_& m);
 void bind_text(py::module_& m);
+void bind_attention(py::module_& m);
 
 }  // namespace glm4v

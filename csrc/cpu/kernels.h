@@ -113,6 +113,44 @@ struct CrossEntropy {
   const float *log_sum_exp, *entropy, *grad_log_probs, *grad_entropy;  // backward
 };
 
+// Heads of packed tokens: [heads, head_dim] dense, a free stride (in elements) from token to token.
+struct TokenHeads {
+  const void* data;
+  int64_t token_stride;
+};
+
+struct PackedAttention {
+  DType dtype;
+  int64_t sequences, queries;  // queries of all sequences together
+  int heads, kv_heads, head_dim;
+  bool causal;
+  float scale;
+  const int32_t *cu_seqlens_q, *cu_seqlens_k;  // [sequences + 1]
+  TokenHeads q, k, v;
+  void* out;           // [queries, heads, head_dim]
+  float* log_sum_exp;  // [heads, queries]
+};
+
+struct PackedAttentionBackward {
+  PackedAttention forward;  // with the out and log_sum_exp it gave
+  TokenHeads grad_out;
+  float* delta;                     // [heads, queries] scratch
+  float *grad_q, *grad_k, *grad_v;  // like q, k, v without gaps; gradients are added to what is there
+};
+
+// Queries are the last of their sequence's key_lengths tokens, whose keys and values lie in the blocks of the table.
+struct PagedAttention {
+  DType dtype;
+  int64_t sequences;
+  int heads, kv_heads, head_dim;
+  float scale;
+  int64_t block_size, max_blocks;
+  const int32_t *cu_seqlens_q, *key_lengths, *block_table;  // [sequences + 1], [sequences], [sequences, max_blocks]
+  TokenHeads q;
+  const void *k_cache, *v_cache;  // [blocks, block_size, kv_heads, head_dim]
+  void* out;                      // [queries, heads, head_dim]
+};
+
 #define GLM4V_FOR_EACH_KERNEL(KERNEL)                        \
   KERNEL(rms_norm, RmsNorm)                                  \
   KERNEL(rms_norm_backward, RmsNormBackward)                 \
@@ -124,7 +162,10 @@ struct CrossEntropy {
   KERNEL(add_position_embedding_backward, PositionEmbedding) \
   KERNEL(patchify, Patchify)                                 \
   KERNEL(cross_entropy, CrossEntropy)                        \
-  KERNEL(cross_entropy_backward, CrossEntropy)
+  KERNEL(cross_entropy_backward, CrossEntropy)               \
+  KERNEL(packed_attention, PackedAttention)                  \
+  KERNEL(packed_attention_backward, PackedAttentionBackward) \
+  KERNEL(paged_attention, PagedAttention)
 
 struct Kernels {
   const char* isa;

@@ -14,6 +14,16 @@ namespace glm4v::GLM4V_ISA {
 namespace {
 
 constexpr int W = GLM4V_WIDTH;  // floats in a vector: 4, 8 or 16
+constexpr bool kNativeBf16 = GLM4V_NATIVE_BF16;
+
+// Vector registers of W floats. A stand-in has none: its vectors are several of the machine's.
+#if defined(__AVX512F__)
+constexpr int kRegisters = 32;
+#elif defined(__AVX2__) || GLM4V_WIDTH == 4
+constexpr int kRegisters = 16;
+#else
+constexpr int kRegisters = 0;
+#endif
 
 using F32 = float __attribute__((vector_size(4 * W)));
 using I32 = int32_t __attribute__((vector_size(4 * W)));
@@ -38,6 +48,14 @@ inline F32 load(const float* p) {
 }
 
 inline void store(float* p, F32 v) { __builtin_memcpy(p, &v, sizeof v); }
+
+inline U32 load(const uint32_t* p) {
+  U32 v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+
+inline void store(uint32_t* p, U32 v) { __builtin_memcpy(p, &v, sizeof v); }
 
 inline F32 widen(U16 bits) { return (F32)(__builtin_convertvector(bits, U32) << 16); }
 
@@ -127,6 +145,43 @@ inline float max(F32 v) {
   return lanes[0];
 }
 
+// acc + a * b, a the same in every lane.
+inline F32 multiply_add(F32 acc, float a, F32 b) { return acc + a * b; }
+
+// The same for pairs of bf16 in 32 bits: acc + a.high * b.high + a.low * b.low, in this order, as VDPBF16PS, which
+// takes and gives 0 for numbers below the smallest normal one.
+inline F32 multiply_add(F32 acc, uint32_t a, U32 b) {
+#if GLM4V_NATIVE_BF16 && defined(__AVX512BF16__)
+  return (F32)_mm512_dpbf16_ps((__m512)acc, (__m512bh)(U32{} + a), (__m512bh)b);
+#else
+  const auto normal = [](F32 x) { return (F32)(((U32)x & 0x7f800000) != 0 ? (U32)x : (U32)x & 0x80000000); };
+  const auto high = [&](U32 pair) { return normal((F32)(pair & 0xffff0000)); };
+  const auto low = [&](U32 pair) { return normal((F32)(pair << 16)); };
+  const U32 pair = U32{} + a;
+  return normal(normal(normal(acc) + high(pair) * high(b)) + low(pair) * low(b));
+#endif
+}
+
+// One bf16 of `low` and one of `high` (floats that are exact in bf16) in 32 bits.
+inline U32 pairs(F32 low, F32 high) { return ((U32)low >> 16) | ((U32)high & 0xffff0000); }
+
+// Lane numbers, 0 to W - 1.
+inline I32 lanes() {
+  I32 v;
+  for (int i = 0; i < W; ++i) v[i] = i;
+  return v;
+}
+
+// The first and the second half of a0 b0 a1 b1 ...
+inline U32 zip_low(U32 a, U32 b) {
+  const I32 i = lanes();
+  return __builtin_shuffle(a, b, (i >> 1) + (i & 1) * W);
+}
+inline U32 zip_high(U32 a, U32 b) {
+  const I32 i = lanes();
+  return __builtin_shuffle(a, b, (i >> 1) + (i & 1) * W + W / 2);
+}
+
 // e^x: x = n ln2 + r, a polynomial of degree 6 on |r| <= ln2 / 2 (relative error 3e-7), n added to the exponent.
 // Below -87 the result is 0 to within the smallest normal number; above 88 it is infinite.
 inline F32 exp(F32 x) {
@@ -147,6 +202,23 @@ inline F32 exp(F32 x) {
   const F32 scaled = p * (F32)((half + 127) << 23) * (F32)((whole - half + 127) << 23);
   const F32 tail = x > high ? set1(__builtin_inff()) : scaled;
   return x < low ? F32{} : (x != x ? x : tail);
+}
+
+// Pairs of bf16 as they lie in memory; the first n < W pairs, 0 past them.
+inline U32 load_pairs(const bf16* p) {
+  U32 v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+
+inline U32 load_pairs(const bf16* p, int n) {
+#if defined(__AVX512F__)
+  return (U32)_mm512_maskz_loadu_epi32(static_cast<__mmask16>((1u << n) - 1), p);
+#else
+  U32 v{};
+  __builtin_memcpy(&v, p, 4 * static_cast<unsigned>(n));
+  return v;
+#endif
 }
 
 inline F32 sigmoid(F32 x) { return 1.0f / (1.0f + exp(-x)); }

@@ -1,0 +1,105 @@
+// Attention of a few rows (queries of one key/value head) to all keys they see: the main loop over tiles of keys,
+// shared by packed and paged attention, so that a token has the same bits in both (FlashAttention-2, arXiv 2307.08691).
+#pragma once
+
+#include "../scratch.h"
+#include "multiply.h"
+#include "softmax.h"
+#include "tiles.h"
+
+namespace glm4v::GLM4V_ISA {
+namespace {
+
+// Rows taken together: 16 register blocks share the cost of laying out a tile of keys.
+constexpr int kQueryRows = 96;
+
+template <typename T>
+struct QueryRows {
+  int count = 0;
+  const T* query[kQueryRows];
+  T* out[kQueryRows];
+  float* log_sum_exp[kQueryRows];  // null where nobody asks
+  int64_t keys[kQueryRows];        // how many keys a row sees, the first ones; never less than the row before
+};
+
+template <typename T>
+class ForwardTile {
+ public:
+  ForwardTile(int head_dim, float scale)
+      : head_dim_(head_dim),
+        padded_(round_up(head_dim, W)),
+        scale_(scale),
+        queries_(kQueryRows * head_dim / kDepth<T>),
+        keys_(head_dim / kDepth<T> * kTile),
+        values_(kTile / kDepth<T> * padded_),
+        sums_(kQueryRows * padded_) {}
+
+  // key(j) and value(j) give where key and value j of the sequence lie.
+  template <typename Key, typename Value>
+  void attend(const QueryRows<T>& rows, Key&& key, Value&& value) {
+    copy_rows(rows.query, rows.count, head_dim_, queries_.get());
+    for (int r = 0; r < rows.count; ++r) softmax_[r] = {};
+    for (int i = 0; i < rows.count * padded_; i += W) store(&sums_[i], F32{});
+    const int64_t keys = rows.keys[rows.count - 1];
+    for (int64_t first = 0; first < keys; first += kTile) {
+      const int count = static_cast<int>(keys - first < kTile ? keys - first : kTile);
+      lay_out(first, count, key, value);
+      for (int r = 0; r < rows.count; r += kBlockRows) attend_block(rows, r, first, count);
+    }
+    for (int r = 0; r < rows.count; ++r) finish(rows, r);
+  }
+
+ private:
+  template <typename Key, typename Value>
+  void lay_out(int64_t first, int count, Key&& key, Value&& value) {
+    const T* row[kTile];
+    for (int j = 0; j < count; ++j) row[j] = key(first + j);
+    transpose_rows(row, count, head_dim_, keys_.get());
+    for (int j = 0; j < count; ++j) row[j] = value(first + j);
+    stack_rows(row, count, head_dim_, values_.get(), padded_);
+  }
+
+  // One block of rows against one tile of keys; scores and probabilities stay in the first-level cache.
+  void attend_block(const QueryRows<T>& rows, int first_row, int64_t first_key, int tile_keys) {
+    const int count = rows.count - first_row < kBlockRows ? rows.count - first_row : kBlockRows;
+    const auto visible = [&](int r) {
+      const int64_t seen = rows.keys[first_row + r] - first_key;
+      return static_cast<int>(seen < tile_keys ? seen : tile_keys);
+    };
+    const int most = visible(count - 1);
+    if (most <= 0) return;
+    const int columns = round_up(most, W), units = head_dim_ / kDepth<T>;
+    alignas(64) float scores[kBlockRows * kTile];
+    alignas(64) Unit<T> probabilities[kBlockRows * kTile / kDepth<T>];
+
+    multiply(count, columns, units, Left<Unit<T>>{&queries_[first_row * units], units, 1}, {keys_.get(), kTile},
+             {scores, kTile, false});
+    for (int r = 0; r < count; ++r) {
+      const float factor = softmax_[first_row + r].add(scores + r * kTile, visible(r), columns, scale_,
+                                                       elements<T>(probabilities) + r * kTile);
+      if (factor == 1) continue;
+      float* const sums = &sums_[(first_row + r) * padded_];
+      for (int i = 0; i < padded_; i += W) store(sums + i, load(sums + i) * factor);
+    }
+    multiply(count, padded_, (most + kDepth<T> - 1) / kDepth<T>, Left<Unit<T>>{probabilities, kTile / kDepth<T>, 1},
+             {values_.get(), padded_}, {&sums_[first_row * padded_], padded_, true});
+  }
+
+  void finish(const QueryRows<T>& rows, int r) {
+    const float sum = softmax_[r].sum;
+    const bool empty = rows.keys[r] <= 0;
+    const float inverse = empty ? 0 : 1 / sum;
+    const float* sums = &sums_[r * padded_];
+    for_vectors(head_dim_, [&](int64_t i, int n) { store_some(rows.out[r] + i, load(sums + i) * inverse, n); });
+    if (rows.log_sum_exp[r]) *rows.log_sum_exp[r] = empty ? -kInfinity : softmax_[r].log_sum_exp();
+  }
+
+  int head_dim_, padded_;
+  float scale_;
+  Scratch<Unit<T>> queries_, keys_, values_;
+  Scratch<float> sums_;
+  RunningSoftmax softmax_[kQueryRows];
+};
+
+}  // namespace
+}  // namespace glm4v::GLM4V_ISA

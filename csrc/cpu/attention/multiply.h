@@ -1,0 +1,34 @@
+// The matrix product all of attention is made of: C [rows, columns] (+)= A [rows, depth] B [depth, columns] on tiles
+// that lie in cache. A is broadcast, columns lie along the lanes; each element of C is summed in the order of the
+// depth, whatever the shape, so that a row's bits do not depend on its company.
+#pragma once
+
+#include <cstdint>
+
+namespace glm4v::GLM4V_ISA {
+
+template <typename U>
+struct Left {
+  const U* at;
+  int64_t row, depth;  // strides
+};
+
+template <typename U>
+struct Right {
+  const U* at;
+  int64_t depth;  // stride; columns are dense
+};
+
+struct Result {
+  float* at;
+  int64_t row;      // stride
+  bool accumulate;  // else what was there is overwritten
+};
+
+constexpr int kBlockRows = 6;  // rows of a register block: tiles are best cut into multiples of it
+
+// columns is a multiple of W; depth counts units (tiles.h): floats, or pairs of bf16.
+void multiply(int rows, int columns, int depth, Left<float> a, Right<float> b, Result c);
+void multiply(int rows, int columns, int depth, Left<uint32_t> a, Right<uint32_t> b, Result c);
+
+}  // namespace glm4v::GLM4V_ISA

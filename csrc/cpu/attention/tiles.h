@@ -1,0 +1,100 @@
+// Tiles of rows (queries, keys, values, gradients) as operands of multiply.h. One unit of depth is a float, or a pair
+// of bf16 where the instruction set multiplies pairs; other bf16 is widened on the way in.
+#pragma once
+
+#include <type_traits>
+
+#include "../simd.h"
+
+namespace glm4v::GLM4V_ISA {
+namespace {
+
+// Keys are taken in tiles of this many, counted from the first key of the sequence: 64 keys of 128 floats are 32 KB,
+// and 4 vectors of 16. Results depend on it, so it is the same for every operator.
+constexpr int kTile = 64;
+
+template <typename T>
+constexpr bool kPairs = kNativeBf16 && sizeof(T) == 2;
+
+template <typename T>
+constexpr int kDepth = kPairs<T> ? 2 : 1;  // elements a unit
+
+template <typename T>
+using Unit = std::conditional_t<kPairs<T>, uint32_t, float>;
+
+// The elements that units hold, in the type in which a product takes them.
+template <typename T>
+inline auto* elements(Unit<T>* units) {
+  return reinterpret_cast<std::conditional_t<kPairs<T>, bf16, float>*>(units);
+}
+
+inline int round_up(int n, int multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+// The first n units of a row, as bits; zero past them.
+template <typename T>
+inline U32 load_units(const T* p, int n) {
+  if constexpr (kPairs<T>)
+    return n == W ? load_pairs(p) : load_pairs(p, n);
+  else
+    return (U32)load_some(p, n);
+}
+
+inline void store_units(float* p, U32 v) { store(p, (F32)v); }
+inline void store_units(uint32_t* p, U32 v) { store(p, v); }
+
+// [count, columns] -> [count, columns / kDepth] units.
+template <typename T>
+void copy_rows(const T* const* rows, int count, int columns, Unit<T>* out) {
+  const int units = columns / kDepth<T>;
+  for (int r = 0; r < count; ++r) {
+    if constexpr (kPairs<T>)
+      __builtin_memcpy(out + r * units, rows[r], sizeof(T) * columns);
+    else
+      for_vectors(columns, [&](int64_t i, int n) { store_some(out + r * units + i, load_some(rows[r] + i, n), n); });
+  }
+}
+
+// [count, columns] -> [count / kDepth, stride] units, zero from count and from columns on: rows are the depth.
+template <typename T>
+void stack_rows(const T* const* rows, int count, int columns, Unit<T>* out, int stride) {
+  for (int r = 0; r < count; r += kDepth<T>)
+    for (int i = 0; i < stride; i += W) {
+      const int n = columns - i < W ? columns - i : W;
+      Unit<T>* const at = out + r / kDepth<T> * stride + i;
+      const F32 row = load_some(rows[r] + i, n);
+      if constexpr (kPairs<T>)
+        store(at, pairs(row, r + 1 < count ? load_some(rows[r + 1] + i, n) : F32{}));
+      else
+        store(at, row);
+    }
+}
+
+// W x W units: row i of the result is lane i of each row.
+inline void transpose(U32* v) {
+  for (int span = 1; span < W; span *= 2) {
+    U32 next[W];
+    for (int i = 0; i < W / 2; ++i) {
+      next[2 * i] = zip_low(v[i], v[i + W / 2]);
+      next[2 * i + 1] = zip_high(v[i], v[i + W / 2]);
+    }
+    for (int i = 0; i < W; ++i) v[i] = next[i];
+  }
+}
+
+// [count, columns] -> [columns / kDepth, kTile] units, zero from count to the next multiple of W: columns are the
+// depth.
+template <typename T>
+void transpose_rows(const T* const* rows, int count, int columns, Unit<T>* out) {
+  const int units = columns / kDepth<T>;
+  for (int first = 0; first < count; first += W)
+    for (int u = 0; u < units; u += W) {
+      const int n = units - u < W ? units - u : W;
+      U32 block[W];
+      for (int i = 0; i < W; ++i) block[i] = first + i < count ? load_units(rows[first + i] + u * kDepth<T>, n) : U32{};
+      transpose(block);
+      for (int i = 0; i < n; ++i) store_units(out + (u + i) * kTile + first, block[i]);
+    }
+}
+
+}  // namespace
+}  // namespace glm4v::GLM4V_ISA

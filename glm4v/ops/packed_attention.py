@@ -1,0 +1,158 @@
+"""Attention inside each packed sequence, in tiles with a running soft-max (FlashAttention-2, arXiv 2307.08691).
+
+Nothing quadratic is stored: the backward pass computes the probabilities again from the saved log-sum-exp.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from glm4v.ops import reference
+from glm4v.ops.library import (
+    check_device,
+    check_dtype,
+    check_float,
+    check_like,
+    check_shape,
+    define,
+    dense_heads,
+    native,
+)
+
+HEAD_DIMS = range(32, 257, 8)
+
+
+def packed_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    cu_seqlens_q: Tensor,
+    cu_seqlens_k: Tensor | None = None,
+    causal: bool = False,
+    scale: float | None = None,
+) -> Tensor:
+    """softmax(scale * q k^T) v for every sequence by itself; H / Hkv neighbouring query heads share a key/value head.
+
+    q [Tq, H, D], k and v [Tk, Hkv, D]: float32, bfloat16 or float16, alike; H a multiple of Hkv, D a multiple of 8 from
+    32 to 256; any stride between tokens. cu_seqlens_q, cu_seqlens_k int32 [N+1]: where sequences start in q and in k
+    (the same where cu_seqlens_k is None). causal: the last query sees all keys, the one before one key fewer; a query
+    that sees none gives 0. scale: D**-0.5 by default. Returns [Tq, H, D]. A token's result has the same bits whatever
+    else is in the batch and for every number of threads.
+    Raises ValueError for other shapes, types or devices and for cu_seqlens that do not start at 0, descend, or do not
+    end at Tq and Tk. Source: arXiv 2307.08691; agrees with torch's scaled_dot_product_attention.
+    """
+    cu_seqlens_k = cu_seqlens_q if cu_seqlens_k is None else cu_seqlens_k
+    check_heads(q, k=k)
+    check_shape("k", k, ("Tk", "Hkv", q.shape[2]))
+    check_shape("v", v, k.shape)
+    check_shape("cu_seqlens_q", cu_seqlens_q, ("N + 1",))
+    check_shape("cu_seqlens_k", cu_seqlens_k, cu_seqlens_q.shape)
+    check_dtype("cu_seqlens_q", cu_seqlens_q, torch.int32)
+    check_dtype("cu_seqlens_k", cu_seqlens_k, torch.int32)
+    check_like("q", q, k=k, v=v)
+    check_device("q", q, cu_seqlens_q=cu_seqlens_q, cu_seqlens_k=cu_seqlens_k)
+    return _packed_attention(q, k, v, cu_seqlens_q, cu_seqlens_k, causal, scale_of(q, scale))[0]
+
+
+def check_heads(q: Tensor, **keys: Tensor) -> None:
+    """q [T, H, D] with a head size that kernels have; the last but one dimension of `keys` divides its heads."""
+    check_float("q", q)
+    check_shape("q", q, ("T", "H", "D"))
+    if q.shape[2] not in HEAD_DIMS:
+        raise ValueError(f"q: has heads of {q.shape[2]}; expected a multiple of 8 from 32 to 256")
+    for name, tensor in keys.items():
+        heads = tensor.shape[-2] if tensor.ndim > 1 else 0
+        if heads == 0 or q.shape[1] % heads or q.shape[1] == 0:
+            raise ValueError(f"{name}: has {heads} heads; expected a divisor of the {q.shape[1]} heads of q")
+
+
+def scale_of(q: Tensor, scale: float | None) -> float:
+    return q.shape[2] ** -0.5 if scale is None else scale
+
+
+# kernels ------------------------------------------------------------------------------------------------------------
+
+
+def kernel_type(x: Tensor) -> Tensor:
+    """`x` as the kernels take it: heads dense; float16 has no kernels on the CPU and becomes float32."""
+    return dense_heads(x.float() if x.dtype == torch.float16 else x)
+
+
+def cpu_packed_attention(
+    q: Tensor, k: Tensor, v: Tensor, cu_seqlens_q: Tensor, cu_seqlens_k: Tensor, causal: bool, scale: float
+) -> tuple[Tensor, Tensor]:
+    queries, keys, values = (kernel_type(x) for x in (q, k, v))
+    out = queries.new_empty(q.shape)
+    log_sum_exp = q.new_empty(q.shape[1], q.shape[0], dtype=torch.float32)
+    cu_seqlens = (cu_seqlens_q.contiguous(), cu_seqlens_k.contiguous())
+    native.packed_attention(queries, keys, values, out, log_sum_exp, *cu_seqlens, causal, scale)
+    return out.to(q.dtype), log_sum_exp
+
+
+def cpu_backward(
+    grad_out: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    out: Tensor,
+    log_sum_exp: Tensor,
+    cu_seqlens_q: Tensor,
+    cu_seqlens_k: Tensor,
+    causal: bool,
+    scale: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    delta = torch.empty_like(log_sum_exp)
+    gradients = tuple(x.new_zeros(x.shape, dtype=torch.float32) for x in (q, k, v))
+    native.packed_attention_backward(
+        *(kernel_type(x) for x in (grad_out, q, k, v, out)), log_sum_exp, delta, *gradients,
+        cu_seqlens_q.contiguous(), cu_seqlens_k.contiguous(), causal, scale,
+    )  # fmt: skip
+    grad_q, grad_k, grad_v = (gradient.to(q.dtype) for gradient in gradients)
+    return grad_q, grad_k, grad_v
+
+
+# registration -------------------------------------------------------------------------------------------------------
+
+
+def meta(
+    q: Tensor, k: Tensor, v: Tensor, cu_seqlens_q: Tensor, cu_seqlens_k: Tensor, causal: bool, scale: float
+) -> tuple[Tensor, Tensor]:
+    return q.new_empty(q.shape), q.new_empty(q.shape[1], q.shape[0], dtype=torch.float32)
+
+
+def meta_backward(grad_out: Tensor, q: Tensor, k: Tensor, v: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
+    return q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape)
+
+
+_backward = define(
+    "packed_attention_backward(Tensor grad_out, Tensor q, Tensor k, Tensor v, Tensor out, Tensor log_sum_exp, "
+    "Tensor cu_seqlens_q, Tensor cu_seqlens_k, bool causal, float scale) -> (Tensor, Tensor, Tensor)",
+    cpu_backward,
+    meta_backward,
+)
+
+
+def setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    q, k, v, cu_seqlens_q, cu_seqlens_k, ctx.causal, ctx.scale = inputs
+    ctx.mark_non_differentiable(output[1])
+    ctx.save_for_backward(q, k, v, *output, cu_seqlens_q, cu_seqlens_k)
+
+
+def backward(ctx: Any, grad_out: Tensor, grad_log_sum_exp: Tensor | None) -> tuple[Tensor | None, ...]:
+    return *_backward(grad_out, *ctx.saved_tensors, ctx.causal, ctx.scale), None, None, None, None
+
+
+def twin(*arguments: Any) -> tuple[Tensor, None]:
+    return reference.packed_attention(*arguments), None
+
+
+_packed_attention = define(
+    "packed_attention(Tensor q, Tensor k, Tensor v, Tensor cu_seqlens_q, Tensor cu_seqlens_k, bool causal, "
+    "float scale) -> (Tensor, Tensor)",
+    cpu_packed_attention,
+    meta,
+    twin,
+    backward,
+    setup,
+)
