@@ -58,7 +58,9 @@ def examine_extension() -> Iterator[Finding]:
     variants = native.variants()
     here = ", ".join(name for name, (_, runs) in variants.items() if runs)
     elsewhere = ", ".join(name for name, (_, runs) in variants.items() if not runs)
-    yield Finding("instruction sets", f"{native.isa()} in use; {here} run here; not on this machine: {elsewhere or '-'}")
+    yield Finding(
+        "instruction sets", f"{native.isa()} in use; {here} run here; not on this machine: {elsewhere or '-'}"
+    )
     way = "bf16 instructions" if HAS_BF16_PRODUCTS else "blocks widened to float32 (no bf16 instructions)"
     yield Finding("bfloat16 products", way)
 
