@@ -33,7 +33,9 @@ def test_a_run_writes_recipe_metrics_and_samples(tmp_path):
 
 def test_a_folder_with_a_run_in_it_is_not_written_over(tmp_path):
     recipe = SftRecipe(out=str(tmp_path))
-    RunFolder(tmp_path, recipe).close()
+    folder = RunFolder(tmp_path, recipe)
+    RunFolder(tmp_path, recipe)  # a start that failed before its first step is no run
+    folder.log(1, {"loss": 1.0})
     with pytest.raises(FileExistsError, match="--resume"):
         RunFolder(tmp_path, recipe)
     RunFolder(tmp_path, recipe, resume=True).close()
