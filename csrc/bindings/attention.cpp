@@ -9,13 +9,13 @@ constexpr int64_t kHeadDims = 8, kLargestHeadDim = 256;
 
 TokenHeads tokens_of(const View& x) { return {.data = x.data, .token_stride = x.stride[0]}; }
 
-// q [T, H, D] and k [T, Hkv, D] (or the cache's) fit each other: H a multiple of Hkv, D a multiple of 8 from 32 to 256.
+// q [T, H, D] and k [T, Hkv, D] (or the cache's) fit each other: H a multiple of Hkv, D a multiple of 8 up to 256.
 void expect_grouped(const View& q, const char* kv_name, int64_t kv_heads) {
   expect_float(q);
   expect_shape(q, {-1, -1, -1});
   const int64_t heads = q.shape[1], head_dim = q.shape[2];
-  require(head_dim % kHeadDims == 0 && head_dim >= 32 && head_dim <= kLargestHeadDim, "q",
-          "has heads of " + std::to_string(head_dim) + "; expected a multiple of 8 from 32 to 256");
+  require(head_dim > 0 && head_dim % kHeadDims == 0 && head_dim <= kLargestHeadDim, "q",
+          "has heads of " + std::to_string(head_dim) + "; expected a multiple of 8 up to 256");
   require(kv_heads > 0 && heads > 0 && heads % kv_heads == 0, kv_name,
           "has " + std::to_string(kv_heads) + " heads; expected a divisor of the " + std::to_string(heads) + " of q");
 }

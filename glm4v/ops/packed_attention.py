@@ -20,7 +20,7 @@ from glm4v.ops.library import (
     native,
 )
 
-HEAD_DIMS = range(32, 257, 8)
+HEAD_DIMS = range(8, 257, 8)
 
 
 def packed_attention(
@@ -34,8 +34,8 @@ def packed_attention(
 ) -> Tensor:
     """softmax(scale * q k^T) v for every sequence by itself; H / Hkv neighbouring query heads share a key/value head.
 
-    q [Tq, H, D], k and v [Tk, Hkv, D]: float32, bfloat16 or float16, alike; H a multiple of Hkv, D a multiple of 8 from
-    32 to 256; any stride between tokens. cu_seqlens_q, cu_seqlens_k int32 [N+1]: where sequences start in q and in k
+    q [Tq, H, D], k and v [Tk, Hkv, D]: float32, bfloat16 or float16, alike; H a multiple of Hkv, D a multiple of 8 up
+    to 256; any stride between tokens. cu_seqlens_q, cu_seqlens_k int32 [N+1]: where sequences start in q and in k
     (the same where cu_seqlens_k is None). causal: the last query sees all keys, the one before one key fewer; a query
     that sees none gives 0. scale: D**-0.5 by default. Returns [Tq, H, D]. A token's result has the same bits whatever
     else is in the batch and for every number of threads.
@@ -60,7 +60,7 @@ def check_heads(q: Tensor, **keys: Tensor) -> None:
     check_float("q", q)
     check_shape("q", q, ("T", "H", "D"))
     if q.shape[2] not in HEAD_DIMS:
-        raise ValueError(f"q: has heads of {q.shape[2]}; expected a multiple of 8 from 32 to 256")
+        raise ValueError(f"q: has heads of {q.shape[2]}; expected a multiple of 8 up to 256")
     for name, tensor in keys.items():
         heads = tensor.shape[-2] if tensor.ndim > 1 else 0
         if heads == 0 or q.shape[1] % heads or q.shape[1] == 0:

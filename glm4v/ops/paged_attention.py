@@ -23,7 +23,7 @@ def paged_attention(
     """softmax(scale * q k^T) v, the queries being the last tokens of their sequence's keys. Has no gradient.
 
     q [T, H, D] and the caches [blocks, block_size, Hkv, D]: float32, bfloat16 or float16, alike; H a multiple of Hkv,
-    D a multiple of 8 from 32 to 256. Key j of sequence n lies at place j % block_size of block
+    D a multiple of 8 up to 256. Key j of sequence n lies at place j % block_size of block
     block_table[n, j // block_size]; block_table int32 [N, max_blocks]; entries past a sequence's keys are not read.
     cu_seqlens_q int32 [N+1]: where sequences start in q. key_lengths int32 [N]: their keys, at least as many as
     queries. scale: D**-0.5 by default. Returns [T, H, D].
