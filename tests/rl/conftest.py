@@ -13,14 +13,14 @@ from glm4v.model import Glm4v, small_config
 
 ANSWERS = "123456"
 SIZES: dict[str, Any] = {
-    "hidden": 32,
+    "hidden": 64,
     "layers": 1,
     "heads": 2,
     "kv_heads": 1,
     "intermediate": 64,
-    "vision_hidden": 16,
+    "vision_hidden": 32,
     "vision_layers": 1,
-    "vision_heads": 2,
+    "vision_heads": 1,
     "merger_intermediate": 32,
     "image_size": 56,
 }
@@ -87,7 +87,7 @@ def settings(bandit: Path, tmp_path: Path) -> dict[str, Any]:
         "steps": 6,
         "checkpoint_every": 0,
         "model": {"path": str(bandit / "model"), "device": "cpu"},
-        "optim": {"learning_rate": 5e-3, "schedule": "constant", "warmup_steps": 0, "weight_decay": 0.0},
+        "optim": {"learning_rate": 1.5e-3, "schedule": "constant", "warmup_steps": 0, "weight_decay": 0.0},
         "data": {"train": str(bandit / "problems.jsonl"), "max_tokens": 512},
         "rollout": {"groups": 8, "responses": 8, "max_new_tokens": 10},
     }

@@ -34,7 +34,7 @@ def test_reward_rises_and_draws_turn_to_what_can_be_learned(settings):
     assert max(line["groups"] for line in lines) > 8  # dead problems made it draw more
     assert all(line["trained_groups"] <= 8 for line in lines)
     assert all(line["log_prob_gap"] < 1e-5 for line in lines if line["updates"])
-    assert Glm4v.from_pretrained(folder / "model").lm_head.weight.shape[1] == 32
+    assert Glm4v.from_pretrained(folder / "model").lm_head.weight.shape[1] == 64
 
 
 @pytest.mark.parametrize("sampling", ["uniform", "weights"])

@@ -69,7 +69,7 @@ def test_forced_tokens_are_among_the_rollouts(settings, processor):
 
 @pytest.mark.parametrize(("updates", "fires"), [(1, False), (2, True)])
 def test_clipping_fires_from_the_second_update(settings, processor, updates, fires):
-    settings["optim"]["learning_rate"] = 2e-2
+    settings["optim"]["learning_rate"] = 1e-2
     settings["policy"] = {"updates_per_rollout": updates}
     world = World(settings, processor)
     figures = world.update(world.groups, step=1)
@@ -113,4 +113,4 @@ def test_an_update_makes_good_responses_likelier(settings, processor):
 
 def test_no_groups_no_update(settings, processor):
     world = World(settings, processor)
-    assert world.update([], step=1) == {"learning_rate": 5e-3, "updates": 0}
+    assert world.update([], step=1) == {"learning_rate": 1.5e-3, "updates": 0}
