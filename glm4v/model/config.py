@@ -7,6 +7,8 @@ from typing import Any
 
 from transformers import Glm4vConfig, PreTrainedTokenizerBase
 
+from glm4v.ops.packed_attention import HEAD_DIMS
+
 SECTIONS = (8, 12, 12)  # transformers' default for a rotary part of 64
 EOS_TOKENS = ("<|endoftext|>", "<|user|>", "<|observation|>")
 
@@ -46,9 +48,15 @@ def check_config(config: Glm4vConfig) -> None:
         require(part.hidden_size % count == 0, f"{name}.hidden_size", part.hidden_size, divides)
         require(part.hidden_act == "silu", f"{name}.hidden_act", part.hidden_act, "'silu'")
         require(part.attention_dropout == 0, f"{name}.attention_dropout", part.attention_dropout, "0")
-        head_dim = getattr(part, "head_dim", None)
-        expected = f"{part.hidden_size // count}, the hidden size over the heads (or no such field)"
-        require(head_dim in (None, part.hidden_size // count), f"{name}.head_dim", head_dim, expected)
+        head_dim = part.hidden_size // count
+        stated = getattr(part, "head_dim", None)
+        expected = f"{head_dim}, the hidden size over the heads (or no such field)"
+        require(stated in (None, head_dim), f"{name}.head_dim", stated, expected)
+        field = f"{name}.hidden_size / {heads}"
+        expected = (
+            f"a multiple of {HEAD_DIMS.step} from {HEAD_DIMS[0]} to {HEAD_DIMS[-1]}, which attention is built for"
+        )
+        require(head_dim in HEAD_DIMS, field, head_dim, expected)
 
     groups = f"a divisor of text_config.num_attention_heads ({text.num_attention_heads})"
     kv_heads = text.num_key_value_heads
@@ -63,8 +71,6 @@ def check_config(config: Glm4vConfig) -> None:
     fits = len(rotary.sections) == 3 and 2 * sum(rotary.sections) == rotary.rotary_dim
     require(fits, "text_config.rope_parameters['mrope_section']", list(rotary.sections), frequencies)
 
-    head_dim = vision.hidden_size // vision.num_heads
-    require(head_dim % 4 == 0, "vision_config.hidden_size / num_heads", head_dim, "a multiple of 4 (2D rotation)")
     rope_type = vision.rope_parameters["rope_type"]
     require(rope_type == "axial", "vision_config.rope_parameters['rope_type']", rope_type, "'axial'")
     for field, only in (("patch_size", 14), ("temporal_patch_size", 2), ("in_channels", 3), ("spatial_merge_size", 2)):

@@ -17,7 +17,7 @@ Medium = tuple[str, tuple[int, int, int]]  # "image" or "video" and its grid in 
 
 
 def tiny_config(
-    *, heads: int = 4, kv_heads: int = 2, head_dim: int = 16, partial_rotary: float = 0.5, tied: bool = False
+    *, heads: int = 4, kv_heads: int = 2, head_dim: int = 32, partial_rotary: float = 0.5, tied: bool = False
 ) -> Glm4vConfig:
     frequencies = int(head_dim * partial_rotary) // 2
     sections = [frequencies // 4, frequencies * 3 // 8, frequencies - frequencies // 4 - frequencies * 3 // 8]

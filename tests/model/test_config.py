@@ -19,16 +19,17 @@ def tokenizer() -> Any:
     ("part", "field", "value", "message"),
     [
         ("text_config", "num_key_value_heads", 3, r"num_key_value_heads is 3, expected a divisor .*\(4\)"),
-        ("text_config", "num_attention_heads", 5, r"text_config.hidden_size is 64, expected a multiple .*\(5\)"),
+        ("text_config", "num_attention_heads", 5, r"text_config.hidden_size is 128, expected a multiple .*\(5\)"),
         ("text_config", "hidden_act", "gelu", "text_config.hidden_act is 'gelu', expected 'silu'"),
         ("text_config", "attention_dropout", 0.1, "text_config.attention_dropout is 0.1, expected 0"),
-        ("text_config", "head_dim", 32, "text_config.head_dim is 32, expected 16"),
+        ("text_config", "head_dim", 64, "text_config.head_dim is 64, expected 32"),
+        ("text_config", "num_attention_heads", 32, "hidden_size / num_attention_heads is 4, expected a multiple of 8"),
         ("vision_config", "num_heads", 3, r"vision_config.hidden_size is 64, expected a multiple .*\(3\)"),
-        ("vision_config", "num_heads", 32, "vision_config.hidden_size / num_heads is 2, expected a multiple of 4"),
+        ("vision_config", "num_heads", 16, "vision_config.hidden_size / num_heads is 4, expected a multiple of 8"),
         ("vision_config", "patch_size", 16, "vision_config.patch_size is 16, expected 14"),
         ("vision_config", "spatial_merge_size", 3, "vision_config.spatial_merge_size is 3, expected 2"),
         ("vision_config", "image_size", 100, "vision_config.image_size is 100, expected an integer, a multiple of 14"),
-        ("vision_config", "out_hidden_size", 32, r"vision_config.out_hidden_size is 32, expected .*\(64\)"),
+        ("vision_config", "out_hidden_size", 32, r"vision_config.out_hidden_size is 32, expected .*\(128\)"),
     ],
 )
 def test_a_config_that_cannot_run_is_refused_by_name(
@@ -44,7 +45,7 @@ def test_a_config_that_cannot_run_is_refused_by_name(
 def test_sections_must_sum_to_half_the_rotary_width(tools: Any) -> None:
     config = tools.config()
     config.text_config.rope_parameters["mrope_section"] = [1, 1, 1]
-    with pytest.raises(ValueError, match=r"mrope_section'\] is \[1, 1, 1\], expected three numbers that sum to 4"):
+    with pytest.raises(ValueError, match=r"mrope_section'\] is \[1, 1, 1\], expected three numbers that sum to 8"):
         check_config(config)
 
 
@@ -88,10 +89,13 @@ def test_small_config_takes_special_tokens_from_the_tokenizer(tokenizer: Any) ->
     assert 3e6 < sum(parameter.numel() for parameter in Glm4v(config).parameters()) < 4e6
 
 
-@pytest.mark.parametrize("hidden", [96, 128, 160, 192, 256])
-def test_small_config_splits_the_frequencies_of_any_head(tokenizer: Any, hidden: int) -> None:
-    config = small_config(tokenizer, hidden=hidden, heads=4, kv_heads=1)
-    assert sum(config.text_config.rope_parameters["mrope_section"]) == hidden // 4 // 4
+@pytest.mark.parametrize("head_dim", [32, 40, 64, 96, 128])
+def test_small_config_splits_the_frequencies_of_any_head(tokenizer: Any, head_dim: int) -> None:
+    config = small_config(tokenizer, hidden=4 * head_dim, heads=4, kv_heads=1)
+    sections = config.text_config.rope_parameters["mrope_section"]
+    assert sum(sections) == head_dim // 4
+    assert sections[1] == sections[2]
+    assert head_dim != 128 or sections == [8, 12, 12]
 
 
 def test_small_config_says_what_does_not_fit(tokenizer: Any) -> None:

@@ -22,8 +22,8 @@ def test_attend_sees_every_layer_once_with_rotated_heads(tools: Any) -> None:
 
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         seen.append(layer)
-        assert q.shape == (7, 4, 16)
-        assert k.shape == v.shape == (7, 2, 16)
+        assert q.shape == (7, 4, 32)
+        assert k.shape == v.shape == (7, 2, 32)
         return ops.packed_attention(q, k, v, cu_seqlens, causal=True)
 
     with torch.no_grad():
@@ -57,5 +57,5 @@ def test_height_and_width_positions_matter(tools: Any) -> None:
         plain = model.text(x, position_ids, attend)
         for axis in range(3):
             moved = position_ids.clone()
-            moved[axis, 3:] += 2
+            moved[axis, 3:] += 30
             assert tools.difference(model.text(x, moved, attend), plain) > 1e-2

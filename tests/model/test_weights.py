@@ -81,7 +81,7 @@ def test_missing_unknown_and_misshapen_weights_are_all_named(tools: Any, tmp_pat
     message = str(caught.value)
     assert "missing: model.visual.blocks.1.norm2.weight (64,)" in message
     assert "unknown: model.visual.extra (3,)" in message
-    assert "misshapen: model.language_model.norm.weight is (7,), the config asks for (64,)" in message
+    assert "misshapen: model.language_model.norm.weight is (7,), the config asks for (128,)" in message
 
 
 def test_a_tied_head_that_was_written_all_the_same_is_accepted(tools: Any, tmp_path: Path) -> None:
