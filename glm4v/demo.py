@@ -8,6 +8,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,13 @@ from glm4v.train.recipe import PretrainRecipe, SftRecipe, load_recipe
 from glm4v.train.run import Interrupted
 from glm4v.train.start import load_model, load_processor
 
-SAMPLES = {"pretrain": 2000, "sft": 400, "rl": 2000, "validation": 50}  # a domain
 MAX_NEW_TOKENS = 40  # of an answer; no worked example is longer
 
 STAGES: dict[str, tuple[Any, Callable[[Any], Path], str]] = {
     "pretrain": (
         PretrainRecipe,
         pretrain.run,
-        "Pretraining: from random weights, the model learns to tell what is on a picture by predicting its description.",
+        "Pretraining: from random weights, the model learns to see by predicting descriptions of pictures.",
     ),
     "sft": (
         SftRecipe,
@@ -66,10 +66,10 @@ def run(out: Path, *, resume: bool = False, seed: int = 0, heldout: int = 100) -
         raise FileExistsError(f"out: {out} holds a demo already; go on with it by --resume, or delete it")
     try:
         make_data(out, seed, heldout)
-        evaluate(out, "untrained", lambda: untrained_model(seed))
+        evaluate(out, "untrained", partial(untrained_model, seed))
         for stage in STAGES:
             train(out, stage, seed)
-            evaluate(out, stage, lambda stage=stage: Glm4v.from_pretrained(out / stage / "model"))
+            evaluate(out, stage, partial(Glm4v.from_pretrained, out / stage / "model"))
     except KeyboardInterrupt:
         raise Interrupted(f"stopped; go on with: glm4v demo --out {out} --resume") from None
     page = report.build(out)
@@ -95,8 +95,11 @@ def make_data(out: Path, seed: int, heldout: int) -> None:
         gym.write(
             unfinished,
             seed=seed,
+            pretrain=2000,
+            sft=400,
+            rl=2000,
+            validation=50,
             heldout=heldout,
-            **SAMPLES,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
         unfinished.rename(data)

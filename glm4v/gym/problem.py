@@ -30,6 +30,11 @@ class Problem:
     frame_rate: float | None = None
 
     @property
+    def remark(self) -> str:
+        """The answer in plain words with what leads to it, for pretraining."""
+        return f"{self.thought}: {self.answer}"
+
+    @property
     def response(self) -> str:
         """The worked example in the model's own answer format."""
         box = f"<|begin_of_box|>{self.answer}<|end_of_box|>"

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from glm4v.gym.choice import pick
 from glm4v.gym.domains import DOMAINS, TIERS
 from glm4v.gym.problem import Problem
 
@@ -116,10 +117,11 @@ def _write_problem(chunk: _Chunk, number: int) -> dict:
     problem = DOMAINS[name].make(rng, tier, POOL_OF_SPLIT[split])
     medium = _save(problem, chunk.out, f"images/{split}/{name}/{number:05d}")
     line = {"id": f"{split}-{name}-{number:05d}", "domain": name, "tier": str(tier)}
+    question, reply = problem.question, problem.response
     if split == "pretrain":
-        question, reply = DESCRIBE[rng.integers(len(DESCRIBE))], problem.caption
-    else:
-        question, reply = problem.question, problem.response
+        # half captions, half plain answers: sight and words, but not the format, which SFT teaches
+        describes = rng.random() < 0.5
+        question, reply = (pick(rng, DESCRIBE), problem.caption) if describes else (question, problem.remark)
     messages = [{"role": "user", "content": [medium, {"type": "text", "text": question}]}]
     if split in ("pretrain", "sft"):
         messages.append({"role": "assistant", "content": [{"type": "text", "text": reply}]})

@@ -1,7 +1,7 @@
 """Matrix products: torch's own, and for bfloat16 on a CPU without bf16 instructions blocks widened to float32.
 
-There torch's bf16 product runs at about a seventh of its float32 rate; widened blocks run at nearly the float32 rate and
-round once, at the end.
+There torch's bf16 product runs at about a seventh of its float32 rate; widened blocks run at nearly that rate and round
+once, at the end.
 """
 
 from typing import Any

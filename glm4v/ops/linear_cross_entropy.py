@@ -1,6 +1,6 @@
 """The last linear layer and the loss in one: log-probabilities and entropies of targets without all the logits.
 
-The vocabulary is walked in blocks. Going forward a native epilogue keeps the running maximum, sum and weighted sum of each
+The vocabulary is walked in blocks. Going forward a native epilogue keeps running maximum, sum and weighted sum of each
 row; going back the block's logits are computed again and turned into their gradients in place. Tokens without a target
 are left out first, so they cost nothing.
 """
@@ -25,7 +25,7 @@ def linear_cross_entropy(
     """(loss, log_probs, entropy) of softmax(x @ weight.T / temperature), each float32 [T].
 
     x [T, C], weight [V, C]: float32, bfloat16 or float16, alike; targets int64 [T], -100 where a token has none: there
-    all three are 0. loss = -log_probs; entropy in nats. Differentiable in all three, for any upstream gradient per token.
+    all three are 0. loss = -log_probs; entropy in nats. Differentiable in all three, for any upstream gradients.
     Raises ValueError for other shapes, types or devices, a target outside the vocabulary, a temperature <= 0.
     Source: cross entropy as transformers computes it from float32 logits.
     """
@@ -127,8 +127,8 @@ def accumulate(total: Tensor, a: Tensor, b: Tensor) -> None:
 
 
 _backward = define(
-    "linear_cross_entropy_backward(Tensor grad_log_probs, Tensor grad_entropy, Tensor x, Tensor weight, Tensor targets, "
-    "Tensor entropy, Tensor log_sum_exp, float temperature, bool need_x, bool need_weight) -> (Tensor, Tensor)",
+    "linear_cross_entropy_backward(Tensor grad_log_probs, Tensor grad_entropy, Tensor x, Tensor weight, Tensor "
+    "targets, Tensor entropy, Tensor log_sum_exp, float temperature, bool need_x, bool need_weight) -> (Tensor, Tensor)",
     cpu_backward,
     lambda grad_log_probs, grad_entropy, x, weight, targets, entropy, log_sum_exp, temperature, need_x, need_weight: (
         x.new_empty(x.shape if need_x else (0,)),

@@ -1,7 +1,6 @@
 """The 3D patch convolution, whose stride is its kernel, as a matrix product.
 
-A still image is two equal frames: its two temporal weight slices are summed once (in float32), which halves products and
-bytes; its gradient goes to both slices. The folded weight is never rounded to bfloat16, which would cost half as much
+A still image is two equal frames: its two temporal weight slices are summed once (in float32), which halves the work; its gradient goes to both slices. The folded weight is never rounded to bfloat16, which would cost half as much
 error again: bfloat16 patches of still images are widened a block at a time.
 """
 
@@ -21,7 +20,7 @@ BLOCK = 4096  # patches widened at a time
 def patch_embed(patches: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Patches to embeddings.
 
-    patches [P, 3*1*14*14] of still images or [P, 3*2*14*14] of frame pairs, elements ordered channel, frame, row, column;
+    patches [P, 3*1*14*14] of still images or [P, 3*2*14*14] of frame pairs, ordered channel, frame, row, column;
     weight [C, 3, 2, 14, 14], bias [C]: float32, bfloat16 or float16, alike. Returns [P, C].
     Raises ValueError for other shapes, types or devices. Source: transformers' Glm4vVisionPatchEmbed.
     """

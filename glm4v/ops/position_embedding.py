@@ -22,7 +22,7 @@ def add_position_embedding(x: Tensor, table: Tensor, grid_thw: Tensor) -> Tensor
     """x + table sampled at every patch's place in its image.
 
     x [P, C] in merge order, table [S*S, C] (S up to 256), alike; grid_thw int64 [N, 3], rows of (t, h, w) in patches.
-    Patch (w, h) of a Wp x Hp grid samples the table at 2 * ((w + 0.5) / Wp, (h + 0.5) / Hp) - 1: bicubic with a = -0.75,
+    Patch (w, h) of a Wp x Hp grid samples the table at 2 * ((w + 0.5) / Wp, (h + 0.5) / Hp) - 1: bicubic, a = -0.75,
     border clamped, in float32. Returns [P, C]. The table's gradient has the same bits whatever the number of threads.
     Raises ValueError for other shapes, types or devices and where the grids do not hold P patches.
     Source: transformers' Glm4vVisionEmbeddings (torch's grid_sample, align_corners=False).

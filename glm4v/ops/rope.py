@@ -26,7 +26,7 @@ from glm4v.ops.library import (
 def rope_2d(q: Tensor, k: Tensor, grid_thw: Tensor, theta: float = 10000.0) -> tuple[Tensor, Tensor]:
     """Rotates the heads of vision patches by their row and column.
 
-    q [P, H, D], k [P, Hkv, D], D a multiple of 4 up to 256, patches in merge order, any stride between patches; grid_thw
+    q [P, H, D], k [P, Hkv, D], D a multiple of 4 up to 256, in merge order, any stride between patches; grid_thw
     int64 [N, 3], rows of (t, h, w) in patches. The angle vector is [D/4 height angles, D/4 width angles], frequencies
     theta^(-2i / (D/2)); the halves of a head rotate against each other. Returns q and k rotated.
     Raises ValueError for other shapes, types or devices and where the grids do not hold P patches.

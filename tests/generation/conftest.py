@@ -20,8 +20,8 @@ def processor() -> Processor:
 @pytest.fixture(scope="session")
 def model(processor: Processor) -> Glm4v:
     torch.manual_seed(0)
-    sizes = {"hidden": 64, "layers": 2, "heads": 4, "kv_heads": 2, "intermediate": 96}
-    vision = {"vision_hidden": 32, "vision_layers": 2, "vision_heads": 2, "merger_intermediate": 48}
+    sizes = {"hidden": 64, "layers": 2, "heads": 2, "kv_heads": 1, "intermediate": 96}
+    vision = {"vision_hidden": 64, "vision_layers": 2, "vision_heads": 2, "merger_intermediate": 48}
     model = Glm4v(small_config(processor.tokenizer, **sizes, **vision, image_size=112, tie_word_embeddings=False))
     for name, parameter in model.named_parameters():
         if parameter.ndim > 1:  # large enough that every token and pixel moves the logits
