@@ -1,4 +1,4 @@
-"""What `glm4v doctor` tells: the state of an installation on one screen, what is broken with the command that mends it."""
+"""What `glm4v doctor` tells: the state of an installation on one screen, and what mends what is broken."""
 
 import importlib.metadata
 import importlib.util

@@ -128,7 +128,8 @@ def accumulate(total: Tensor, a: Tensor, b: Tensor) -> None:
 
 _backward = define(
     "linear_cross_entropy_backward(Tensor grad_log_probs, Tensor grad_entropy, Tensor x, Tensor weight, Tensor "
-    "targets, Tensor entropy, Tensor log_sum_exp, float temperature, bool need_x, bool need_weight) -> (Tensor, Tensor)",
+    "targets, Tensor entropy, Tensor log_sum_exp, float temperature, bool need_x, bool need_weight) "
+    "-> (Tensor, Tensor)",
     cpu_backward,
     lambda grad_log_probs, grad_entropy, x, weight, targets, entropy, log_sum_exp, temperature, need_x, need_weight: (
         x.new_empty(x.shape if need_x else (0,)),

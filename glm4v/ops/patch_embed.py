@@ -1,7 +1,8 @@
 """The 3D patch convolution, whose stride is its kernel, as a matrix product.
 
-A still image is two equal frames: its two temporal weight slices are summed once (in float32), which halves the work; its gradient goes to both slices. The folded weight is never rounded to bfloat16, which would cost half as much
-error again: bfloat16 patches of still images are widened a block at a time.
+A still image is two equal frames: its two temporal weight slices are summed once (in float32), which halves the work;
+its gradient goes to both slices. The folded weight is never rounded to bfloat16, which would cost half as much error
+again: bfloat16 patches of still images are widened a block at a time.
 """
 
 from typing import Any
