@@ -66,7 +66,7 @@ class Stage:
 
     def __init__(self, run: Run, recipe: StageRecipe, targets: Train):
         self.run, self.recipe, self.targets = run, recipe, targets
-        self.loader = self._loader(recipe.data.train, recipe.seed)
+        self.loader = self._loader(recipe.data.train, recipe.seed, workers=recipe.data.workers)
         if run.done:
             self.loader.load_state_dict(run.state["loader"])
 
@@ -123,7 +123,7 @@ class Stage:
         self._write_answers(step)
         return {"evaluation_loss": engine.sum(loss).item() / max(1, engine.sum(targets))}
 
-    def _loader(self, sources: list[Source], seed: int) -> Loader:
+    def _loader(self, sources: list[Source], seed: int, workers: int = 0) -> Loader:
         engine = self.run.engine
         return Loader(
             [(read_messages(source.path), source.weight) for source in sources],
@@ -133,6 +133,7 @@ class Stage:
             train=self.targets,
             rank=engine.rank,
             world_size=engine.world_size,
+            workers=workers,
         )
 
     def _move(self, batch: PackedBatch) -> PackedBatch:

@@ -104,6 +104,7 @@ class DataSection(Section):
     evaluation: Sources = []
     max_tokens: PositiveInt = 2048  # of one packed micro-batch
     accumulation: PositiveInt = 1  # micro-batches of one process in a step
+    workers: NonNegativeInt = 2  # threads of one process that read and decode ahead; batches do not depend on it
 
 
 class Recipe(Section):
