@@ -32,7 +32,7 @@ class Problem:
     @property
     def remark(self) -> str:
         """The answer in plain words with what leads to it, for pretraining."""
-        return f"{self.thought}: {self.answer}"
+        return f"{self.thought}; {self.answer}"
 
     @property
     def response(self) -> str:
