@@ -46,7 +46,7 @@ def plan(groups: Sequence[Group], max_tokens: int, ranks: int) -> Plan:
     """Deals groups to ranks, longest first to the least loaded, and packs each rank's into `max_tokens` tokens.
 
     Mates stay together, so that their image is encoded once; only a group that is longer than a pack is cut, between
-    responses.
+    responses. Raises ValueError when no response fits into a pack.
     """
     shares: list[list[int]] = [[] for _ in range(ranks)]
     loads = [0] * ranks
@@ -57,6 +57,11 @@ def plan(groups: Sequence[Group], max_tokens: int, ranks: int) -> Plan:
         loads[rank] += lengths[index]
     packings = [_pack(groups, share, max_tokens) for share in shares]
     count = max(len(packing.batches) for _, packing in packings)
+    if not count:
+        shortest = min(min(group.lengths) for group in groups)
+        raise ValueError(
+            f"data.max_tokens: {max_tokens}, expected at least the {shortest} tokens of a response and prompt"
+        )
     packs: list[list[list[Member]]] = [
         [[member for unit in batch for member in units[unit]] for batch in packing.batches]
         + [[] for _ in range(count - len(packing.batches))]

@@ -47,7 +47,8 @@ class PolicyUpdate:
                 raise FloatingPointError(f"step {step}: gradient norm {norms[-1]}; lower optim.learning_rate")
             totals.append(sums)
             dropped += too_long
-        first = self.engine.sum(totals[0]).tolist()
+        # rollout against trainer before any update: nothing but rounding, else the two compute different things
+        on_policy, _, _, _, gap = self.engine.sum(totals[0]).tolist()
         tokens, entropy, up, down, _ = self.engine.sum(torch.stack(totals).sum(0)).tolist()
         return {
             "learning_rate": rate,
@@ -58,8 +59,7 @@ class PolicyUpdate:
             "entropy": entropy / max(tokens, 1),
             "clip_up": up / max(tokens, 1),
             "clip_down": down / max(tokens, 1),
-            "log_prob_gap": first[4]
-            / max(first[0], 1),  # rollout against trainer, before any update: 0 but for rounding
+            "log_prob_gap": gap / max(on_policy, 1),
         }
 
     def sight(self, groups: Sequence[Group]) -> SightReport:

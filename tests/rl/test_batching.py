@@ -52,6 +52,11 @@ def test_a_response_longer_than_a_pack_is_dropped_and_counted():
     assert members(packs[0]) == [(0, 0), (0, 2), (0, 3)]
 
 
+def test_packs_into_which_nothing_fits_are_an_error_that_names_the_field():
+    with pytest.raises(ValueError, match=r"data\.max_tokens: 14, expected at least the 15 tokens"):
+        plan([group(0, 10, [5, 6])], max_tokens=14, ranks=2)
+
+
 def test_ranks_are_balanced_and_in_step():
     groups = [group(n, 10, [3 * n + 1] * 4) for n in range(9)]
     packs, _ = plan(groups, max_tokens=200, ranks=3)
