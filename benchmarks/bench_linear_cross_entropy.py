@@ -1,0 +1,38 @@
+"""linear_cross_entropy against all logits, their log_softmax and the sums over it.
+
+Going back, ours computes the logits again instead of keeping them: four matrix products in all, the peer three.
+"""
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from glm4v import ops
+from glm4v.benchmarks.harness import Case, both_directions
+from glm4v.benchmarks.shapes import DTYPES
+
+# name, tokens, width, vocabulary
+SHAPES = (("9B vocabulary, a quarter of its width: 256 tokens", 256, 1024, 151552), ("demo: 2048 tokens", 2048, 192, 768))
+
+
+def all_logits(x: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    log_p = F.linear(x, weight).float().log_softmax(dim=-1)
+    return log_p.gather(1, targets[:, None])[:, 0], -(log_p.exp() * log_p).sum(dim=-1)
+
+
+def cases() -> Iterator[Case]:
+    for name, tokens, width, vocabulary in SHAPES:
+        targets = torch.randint(0, vocabulary, (tokens,))
+        for dtype in DTYPES:
+            x = torch.randn(tokens, width, dtype=dtype)
+            weight = torch.randn(vocabulary, width, dtype=dtype) * width**-0.5
+            size = (x.numel() + weight.numel()) * dtype.itemsize
+            flops = 2.0 * tokens * weight.numel()
+            yield from both_directions(
+                "linear_cross_entropy", name, "all logits, log_softmax",
+                lambda x, weight, targets=targets: ops.linear_cross_entropy(x, weight, targets)[1:],
+                lambda x, weight, targets=targets: all_logits(x, weight, targets),
+                (x, weight), (size, 2 * size), (flops, 3 * flops),
+            )  # fmt: skip

@@ -1,0 +1,223 @@
+"""Ours against a peer: both in one process on the same data, alternately; the ratio, its spread, the share of the ceiling.
+
+The ceiling of a row is what the machine was measured to do just before: matrix products at `products[dtype]` for its
+FLOPs, or copies at `copy` for its bytes, whichever takes longer.
+"""
+
+import math
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from glm4v.ops.library import native
+
+SHORTEST = 0.004  # seconds of one timing; quicker work is repeated within it, so that the clock does not matter
+ROUNDS = (3, 15)  # of timing, ours and the peer in each: at least, at most
+
+console = Console()
+Work = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row: the same work done twice. bytes: moved to and from memory at the least; flops: multiply-add is two."""
+
+    operator: str
+    direction: str  # "forward" (with its graph recorded, as in training), "backward", or what it is
+    dtype: torch.dtype
+    shape: str
+    peer: str
+    ours: Work
+    theirs: Work
+    bytes: float
+    flops: float = 0.0
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where it was measured; rates in GB/s (read and written) and GFLOP/s, at the thread count in use."""
+
+    cpu: str
+    instruction_set: str
+    threads: int
+    torch: str
+    copy: float
+    products: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured of a case: seconds are medians, ratio is the peer's time over ours, paired a round."""
+
+    operator: str
+    direction: str
+    dtype: str
+    shape: str
+    peer: str
+    seconds: float
+    peer_seconds: float
+    ratio: float
+    ratio_low: float  # quartiles over rounds
+    ratio_high: float
+    share_of_ceiling: float
+
+
+def name_of(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+# the machine --------------------------------------------------------------------------------------------------------
+
+
+def cpu_name() -> str:
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def describe_machine(side: int = 2048, copied: int = 1 << 28) -> Machine:
+    """Measures products of side x side matrices in float32 and bfloat16, and a copy of so many bytes."""
+    products = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        a, b = (torch.randn(side, side, dtype=dtype) for _ in range(2))
+        products[name_of(dtype)] = 2 * side**3 / best(lambda a=a, b=b: a @ b) / 1e9
+    source = torch.ones(copied // 4)
+    target = torch.empty_like(source)
+    copy = 2 * copied / best(lambda: target.copy_(source)) / 1e9
+    return Machine(cpu_name(), native.isa(), torch.get_num_threads(), torch.__version__, copy, products)
+
+
+def best(work: Work, rounds: int = 7) -> float:
+    """The shortest of several timings: a ceiling is what the machine can do undisturbed."""
+    work()
+    return min(timed(work, 1) for _ in range(rounds))
+
+
+# timing -------------------------------------------------------------------------------------------------------------
+
+
+def timed(work: Work, calls: int) -> float:
+    begin = time.perf_counter()
+    for _ in range(calls):
+        work()
+    return (time.perf_counter() - begin) / calls
+
+
+def calls_for(work: Work) -> int:
+    """Repetitions of `work` in one timing; this also warms it up."""
+    timed(work, 1)
+    return max(1, math.ceil(SHORTEST / timed(work, 1)))
+
+
+def measure(case: Case, machine: Machine, budget: float = 1.0) -> Row:
+    """Times ours and the peer alternately for about `budget` seconds, and at least three times each."""
+    calls = (calls_for(case.ours), calls_for(case.theirs))
+    ours: list[float] = []
+    theirs: list[float] = []
+    end = time.perf_counter() + budget
+    while len(ours) < ROUNDS[0] or (len(ours) < ROUNDS[1] and time.perf_counter() < end):
+        ours.append(timed(case.ours, calls[0]))
+        theirs.append(timed(case.theirs, calls[1]))
+    ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
+    low, ratio, high = quantiles(ratios, n=4)
+    product = max(machine.products.values()) if case.dtype == torch.bfloat16 else machine.products["float32"]
+    ceiling = max(case.bytes / machine.copy, case.flops / product) / 1e9
+    return Row(
+        case.operator, case.direction, name_of(case.dtype), case.shape, case.peer, median(ours), median(theirs),
+        ratio, low, high, ceiling / median(ours),
+    )  # fmt: skip
+
+
+# cases --------------------------------------------------------------------------------------------------------------
+
+
+def both_directions(
+    operator: str,
+    shape: str,
+    peer: str,
+    ours: Callable[..., Any],
+    theirs: Callable[..., Any],
+    inputs: Sequence[Tensor],
+    moved: tuple[float, float],
+    flops: tuple[float, float] = (0.0, 0.0),
+) -> Iterator[Case]:
+    """The forward and the backward case of functions of differentiable `inputs`, one after the other.
+
+    moved: bytes; moved and flops: (forward, backward).
+    """
+    leaves = [x.detach().requires_grad_() for x in inputs]
+    dtype = leaves[0].dtype
+    works = [lambda: ours(*leaves), lambda: theirs(*leaves)]
+    yield Case(operator, "forward", dtype, shape, peer, works[0], works[1], moved[0], flops[0])
+    outputs = [(out,) if isinstance(out, Tensor) else tuple(out) for out in (work() for work in works)]
+    grads = [torch.randn_like(out) for out in outputs[0]]
+    ours_back, theirs_back = (
+        lambda out=out: torch.autograd.grad(out, leaves, grads, retain_graph=True) for out in outputs
+    )
+    yield Case(operator, "backward", dtype, shape, peer, ours_back, theirs_back, moved[1], flops[1])
+
+
+# results ------------------------------------------------------------------------------------------------------------
+
+
+def run(title: str, cases: Iterator[Case], machine: Machine) -> list[Row]:
+    """Measures `cases` and prints them as a table, a line as soon as it is known."""
+    rows = []
+    with console.status(title) as status:
+        for case in cases:
+            status.update(f"{title}: {case.operator} {case.direction} {name_of(case.dtype)} {case.shape}")
+            rows.append(measure(case, machine))
+    console.print(table(title, rows))
+    return rows
+
+
+def table(title: str, rows: Sequence[Row]) -> Table:
+    grid = Table(title=title, title_justify="left")
+    for name in ("operator", "direction", "type", "shape"):
+        grid.add_column(name)
+    for name in ("time", "peer", "ratio", "quartiles", "of ceiling"):
+        grid.add_column(name, justify="right")
+    for row in rows:
+        colour = "red" if row.ratio < 1 else "green"
+        grid.add_row(
+            row.operator, row.direction, row.dtype, row.shape, duration(row.seconds), duration(row.peer_seconds),
+            f"[{colour}]{row.ratio:.2f}x[/]", f"{row.ratio_low:.2f} - {row.ratio_high:.2f}", f"{row.share_of_ceiling:.0%}",
+        )  # fmt: skip
+    return grid
+
+
+def duration(seconds: float) -> str:
+    """Three digits of seconds, ms or us."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 1e-6:.3g} us"
+
+
+def print_machine(machine: Machine) -> None:
+    products = ", ".join(f"{rate:.0f} GFLOP/s {dtype}" for dtype, rate in machine.products.items())
+    console.print(
+        f"{machine.cpu}, {machine.instruction_set}, {machine.threads} threads, torch {machine.torch}; "
+        f"products {products}, copy {machine.copy:.0f} GB/s"
+    )
+
+
+def as_json(machine: Machine, rows: Sequence[Row]) -> dict[str, Any]:
+    """The machine and the rows, figures to four digits."""
+
+    def rounded(value: Any) -> Any:
+        return float(f"{value:.4g}") if isinstance(value, float) else value
+
+    described = asdict(machine)
+    described["copy"] = rounded(machine.copy)
+    described["products"] = {dtype: rounded(rate) for dtype, rate in machine.products.items()}
+    return {"machine": described, "rows": [{k: rounded(v) for k, v in asdict(row).items()} for row in rows]}
