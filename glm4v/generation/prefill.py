@@ -1,4 +1,4 @@
-"""Prefill: keys, values and the last hidden state of prompts, packed into decoder calls of a fixed number of rows."""
+"""Prefill: keys, values and the last hidden state of prompts, packed into decoder calls of a few fixed sizes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from glm4v.data import PackedBatch
+from glm4v.generation.rows import fitting
 from glm4v.model import Glm4v
 from glm4v.model.cache import PagedCache
 
@@ -49,7 +50,11 @@ def plan(lengths: Sequence[int], rows: int) -> list[list[Piece]]:
 
 
 def prefill(
-    model: Glm4v, cache: PagedCache, prompts: Sequence[PackedBatch], blocks: Sequence[Sequence[int]], rows: int
+    model: Glm4v,
+    cache: PagedCache,
+    prompts: Sequence[PackedBatch],
+    blocks: Sequence[Sequence[int]],
+    row_counts: tuple[int, ...],
 ) -> list[Tensor]:
     """Writes keys and values of `prompts`, one sequence each, to their `blocks`; gives the last hidden state of each.
 
@@ -58,8 +63,9 @@ def prefill(
     embeddings = [embed(model, prompt.to(model.device, model.dtype)) for prompt in prompts]
     tables = [torch.tensor(row, dtype=torch.int32) for row in blocks]
     last: dict[int, Tensor] = {}
-    for call in plan([len(x) for x in embeddings], rows):
-        padding = rows - sum(map(len, call))
+    for call in plan([len(x) for x in embeddings], row_counts[-1]):
+        used = sum(map(len, call))
+        padding = fitting(row_counts, used) - used
         x = torch.cat([embeddings[piece.prompt][piece.start : piece.stop] for piece in call])
         spans = [prompts[piece.prompt].position_ids[:, piece.start : piece.stop] for piece in call]
         position_ids = F.pad(torch.cat(spans, dim=1), (0, padding)).to(model.device)

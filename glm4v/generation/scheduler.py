@@ -1,9 +1,7 @@
 """Continuous batching: prompts are prefilled as slots fall free, and all live sequences decode together.
 
-Every call of the text decoder has the same number of rows, padded where there is less to do: a matrix product gives a
-row the same bits wherever it stands and whatever stands beside it, but not at every number of rows (measured: MKL's
-differ below four rows a thread). As prompts are cut at fixed places and random numbers depend on nothing else, the same
-seed gives a prompt the same tokens in any company.
+Decoder calls have one of a few numbers of rows at which matrix products agree to the bit (see `rows`), prompts are cut
+at fixed places and random numbers depend on nothing else: the same seed gives a prompt the same tokens in any company.
 """
 
 import math
@@ -20,12 +18,12 @@ from glm4v.data import PackedBatch
 from glm4v.generation import sampler
 from glm4v.generation.prefill import prefill
 from glm4v.generation.prompts import digest
+from glm4v.generation.rows import fitting, row_counts
 from glm4v.generation.settings import Completion, Settings
 from glm4v.generation.slots import Slots
 from glm4v.model import Glm4v
 from glm4v.model.cache import BLOCK_SIZE, PagedCache, affordable_blocks, blocks_of
 
-ROWS = {"cpu": 64, "cuda": 256}  # of a decoder call: enough to be bound by arithmetic, few enough to fill
 SLOTS = {"cpu": 128, "cuda": 256}  # sequences alive at once
 
 
@@ -69,7 +67,8 @@ class Scheduler:
         on_token: Callable[[int, int], None] | None = None,
     ) -> None:
         self.model, self.settings, self.on_token = model, settings, on_token
-        self.rows = ROWS[model.device.type]
+        self.row_counts = row_counts(model)
+        self.most_rows = self.row_counts[-1]
         self._prompts, self._lengths = enumerate(prompts), deque(lengths)
         self._copies: Counter[bytes] = Counter()
         self._current: Prompt | None = None
@@ -83,14 +82,14 @@ class Scheduler:
         width = blocks_of(max(lengths) + settings.max_new_tokens - 1)
         self.slots = Slots(count, width, text.vocab_size, settings, model.device)
         self.cache = PagedCache(text, self._cache_blocks(count, max(lengths)), model.dtype, model.device)
-        self._no_vision = torch.full((self.rows,), -1, device=model.device)
+        self._no_vision = torch.full((self.most_rows,), -1, device=model.device)
         self._no_features = torch.empty(0, 0, dtype=model.dtype, device=model.device)
 
     def run(self) -> list[Completion]:
         """All completions, prompt by prompt."""
         while len(self._completions) < self._total:
             self._admit()
-            for group in self._tensor(sorted(self._running)).split(self.rows):
+            for group in self._tensor(sorted(self._running)).split(self.most_rows):
                 self._decode(group)
         return [self._completions[index] for index in range(self._total)]
 
@@ -99,7 +98,7 @@ class Scheduler:
     def _admit(self) -> None:
         """Starts what slots and blocks have room for, up to the first token of each sequence."""
         waiting = self._total - len(self._completions) - len(self._running)
-        if self._running and len(self._idle) < min(waiting, self.rows // 4):
+        if self._running and len(self._idle) < min(waiting, self.most_rows // 8):
             return  # a few more idle slots make fuller calls
         fresh: list[Prompt] = []
         slots: list[int] = []
@@ -118,7 +117,7 @@ class Scheduler:
                 self._current = None
         if not slots:
             return
-        states = prefill(self.model, self.cache, [p.batch for p in fresh], [p.blocks for p in fresh], self.rows)
+        states = prefill(self.model, self.cache, [p.batch for p in fresh], [p.blocks for p in fresh], self.row_counts)
         for prompt, state in zip(fresh, states, strict=True):
             prompt.state = state
         self._first_tokens(slots)
@@ -162,9 +161,10 @@ class Scheduler:
         for prompt in {id(self._running[slot].prompt): self._running[slot].prompt for slot in slots}.values():
             if prompt.started == self.settings.samples_per_prompt:
                 self.cache.release(prompt.blocks)
-        groups = self._tensor(slots).split(self.rows)
-        for group, hidden in zip(groups, torch.stack(states).split(self.rows), strict=True):
-            self._advance(group, F.pad(hidden, (0, 0, 0, self.rows - len(hidden))))
+        groups = self._tensor(slots).split(self.most_rows)
+        for group, hidden in zip(groups, torch.stack(states).split(self.most_rows), strict=True):
+            rows = fitting(self.row_counts, len(group))
+            self._advance(group, F.pad(hidden, (0, 0, 0, rows - len(group))))
 
     def _own_blocks(self, prompt_length: int) -> int:
         """Blocks a sequence does not share with others of its prompt; the last new token is never written."""
@@ -187,10 +187,11 @@ class Scheduler:
     # a token for every sequence -------------------------------------------------------------------------------------
 
     def _decode(self, group: Tensor) -> None:
-        """One more token for each slot of `group`, at most `rows`."""
-        slots, rows = self.slots, self.slots.padded(group, self.rows)
+        """One more token for each slot of `group`, at most `most_rows`."""
+        slots = self.slots
+        rows = slots.padded(group, fitting(self.row_counts, len(group)))
         step = slots.step[rows]
-        x = self.model.embed(slots.tokens[rows, step - 1], self._no_vision, self._no_features)
+        x = self.model.embed(slots.tokens[rows, step - 1], self._no_vision[: len(rows)], self._no_features)
         positions = (slots.first_position[rows] + step - 1).expand(3, -1)
         attend = self.cache.decode(slots.table[group], slots.prompt_length[group] + slots.step[group])
         self._advance(group, self.model.text(x, positions, attend))

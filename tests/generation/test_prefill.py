@@ -35,7 +35,7 @@ def test_prefill_gives_the_state_of_the_last_token(model: Glm4v, prompts: list[S
     batches = [pack([prompt]) for prompt in prompts]
     cache = PagedCache(model.config.text_config, 200, torch.float32, torch.device("cpu"))
     blocks = [cache.take(blocks_of(len(prompt))) for prompt in prompts]
-    states = prefill(model, cache, batches, blocks, rows=64)
+    states = prefill(model, cache, batches, blocks, (16, 64))
     for batch, state in zip(batches, states, strict=True):
         bounds = batch.cu_seqlens
         whole = model.text(
