@@ -1,6 +1,8 @@
 """Weights through files: ours to transformers and back, sharded or not; what does not fit is named; checksums."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +131,31 @@ def test_the_index_lists_every_shard(tools: Any, tmp_path: Path) -> None:
     assert index["weight_map"].keys() == ours.state_dict().keys()
     assert index["metadata"]["total_size"] == sum(tensor.nbytes for tensor in ours.state_dict().values())
     assert set(index["weight_map"].values()) == {path.name for path in tmp_path.glob("*.safetensors")}
+
+
+PEAK = """
+import sys
+from glm4v.model import Glm4v
+
+def memory(kind):
+    lines = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    return int(lines[kind].split()[0]) * 1024
+
+before = memory("VmRSS")
+Glm4v.from_pretrained(sys.argv[1])
+print(memory("VmHWM") - before)
+"""
+
+
+@pytest.mark.slow
+def test_loading_never_holds_the_weights_twice(tools: Any, tmp_path: Path) -> None:
+    config = tools.config()
+    config.text_config.intermediate_size = 120_000
+    ours = Glm4v(config)
+    size = sum(tensor.nbytes for tensor in ours.state_dict().values())
+    assert size > 300e6  # next to which libraries loaded on the way are small
+    ours.save_pretrained(tmp_path, max_shard_bytes=70_000_000)
+    result = subprocess.run(
+        [sys.executable, "-c", PEAK, str(tmp_path)], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert int(result.stdout) < 1.6 * size
