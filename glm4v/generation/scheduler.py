@@ -25,6 +25,7 @@ from glm4v.model import Glm4v
 from glm4v.model.cache import BLOCK_SIZE, PagedCache, affordable_blocks, blocks_of
 
 SLOTS = {"cpu": 128, "cuda": 256}  # sequences alive at once
+PREFILL_TOKENS = 16384  # prompts are loaded up to here before they are prefilled: their pixels are in memory together
 
 
 @dataclass
@@ -32,14 +33,15 @@ class Prompt:
     """A prompt whose samples are being started."""
 
     number: int
-    batch: PackedBatch
+    input_ids: Tensor  # [L]
+    first_position: int  # of its samples' first token
     stream: bytes  # names its random numbers: the content, and how many like it came before
     blocks: list[int]
     started: int = 0  # samples
     state: Tensor = field(default_factory=lambda: torch.empty(0))  # [hidden] of its last token, after the prefill
 
     def __len__(self) -> int:
-        return len(self.batch.input_ids)
+        return len(self.input_ids)
 
 
 @dataclass(frozen=True)
@@ -100,14 +102,15 @@ class Scheduler:
         waiting = self._total - len(self._completions) - len(self._running)
         if self._running and len(self._idle) < min(waiting, self.most_rows // 8):
             return  # a few more idle slots make fuller calls
-        fresh: list[Prompt] = []
+        fresh: list[tuple[Prompt, PackedBatch]] = []
         slots: list[int] = []
-        while self._idle:
+        while self._idle and sum(len(prompt) for prompt, _ in fresh) < PREFILL_TOKENS:
             if self._current is None:
-                self._current = self._load()
-                if self._current is None:
+                loaded = self._load()
+                if loaded is None:
                     break
-                fresh.append(self._current)
+                fresh.append(loaded)
+                self._current = loaded[0]
             prompt = self._current
             if self._own_blocks(len(prompt)) > self.cache.free:
                 break
@@ -117,13 +120,14 @@ class Scheduler:
                 self._current = None
         if not slots:
             return
-        states = prefill(self.model, self.cache, [p.batch for p in fresh], [p.blocks for p in fresh], self.row_counts)
-        for prompt, state in zip(fresh, states, strict=True):
+        batches, blocks = [batch for _, batch in fresh], [prompt.blocks for prompt, _ in fresh]
+        states = prefill(self.model, self.cache, batches, blocks, self.row_counts)
+        for (prompt, _), state in zip(fresh, states, strict=True):
             prompt.state = state
         self._first_tokens(slots)
 
-    def _load(self) -> Prompt | None:
-        """The next prompt with blocks of its own, if there is one and it fits."""
+    def _load(self) -> tuple[Prompt, PackedBatch] | None:
+        """The next prompt, with its blocks, if there is one and it fits."""
         if not self._lengths:
             return None
         length = self._lengths[0]
@@ -133,7 +137,14 @@ class Scheduler:
         number, batch = next(self._prompts)
         content = digest(batch)
         self._copies[content] += 1
-        return Prompt(number, batch, b"%d " % self._copies[content] + content, self.cache.take(blocks_of(length)))
+        prompt = Prompt(
+            number=number,
+            input_ids=batch.input_ids,
+            first_position=int(batch.position_ids.max()) + 1,
+            stream=b"%d " % self._copies[content] + content,
+            blocks=self.cache.take(blocks_of(length)),
+        )
+        return prompt, batch
 
     def _start(self, prompt: Prompt) -> Running:
         """The next sample of `prompt`, with all blocks it may ever need: a sequence that runs never waits."""
@@ -153,8 +164,7 @@ class Scheduler:
             if len(prompt) % BLOCK_SIZE and len(running.blocks) > full:
                 partial.append((prompt.blocks[full], running.blocks[full]))
             stream = sampler.stream(self.settings.seed, prompt.stream, running.sample)
-            first_position = int(prompt.batch.position_ids.max()) + 1
-            self.slots.start(slot, prompt.batch.input_ids, first_position, stream, running.blocks)
+            self.slots.start(slot, prompt.input_ids, prompt.first_position, stream, running.blocks)
             states.append(prompt.state)
         if partial:
             self.cache.copy(*zip(*partial, strict=True))
