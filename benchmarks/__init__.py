@@ -1,4 +1,4 @@
-"""What `glm4v bench` runs: a script an operator (bench_<operator>.py), whole models (bench_model), the demo (bench_demo)."""
+"""What `glm4v bench` runs: a script an operator, whole models (bench_model) and the demo (bench_demo)."""
 
 import json
 from collections.abc import Iterable, Sequence

@@ -14,7 +14,10 @@ from glm4v.benchmarks.harness import Case, both_directions
 from glm4v.benchmarks.shapes import DTYPES
 
 # name, tokens, width, vocabulary
-SHAPES = (("9B vocabulary, a quarter of its width: 256 tokens", 256, 1024, 151552), ("demo: 2048 tokens", 2048, 192, 768))
+SHAPES = (
+    ("9B, a quarter of its width: 256 tokens", 256, 1024, 151552),
+    ("demo: 2048 tokens", 2048, 192, 768),
+)
 
 
 def all_logits(x: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

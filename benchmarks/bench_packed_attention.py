@@ -38,6 +38,7 @@ def by_sequence(q: Tensor, k: Tensor, v: Tensor, bounds: list[int], causal: bool
 def cases() -> Iterator[Case]:
     for name, heads, kv_heads, width, lengths, causal in MIXES:
         cu_seqlens = cumulative(lengths)
+        bounds = cu_seqlens.tolist()
         tokens = sum(lengths)
         flops = 4.0 * heads * width * sum(length**2 for length in lengths) / (2 if causal else 1)
         for dtype in DTYPES:
@@ -46,6 +47,6 @@ def cases() -> Iterator[Case]:
             yield from both_directions(
                 "packed_attention", name, "scaled_dot_product_attention by sequence",
                 lambda q, k, v, cu=cu_seqlens, causal=causal: ops.packed_attention(q, k, v, cu, causal=causal),
-                lambda q, k, v, b=cu_seqlens.tolist(), causal=causal: by_sequence(q, k, v, b, causal),
+                lambda q, k, v, b=bounds, causal=causal: by_sequence(q, k, v, b, causal),
                 (q, k, v), (size, 2 * size), (flops, 2.5 * flops),
             )  # fmt: skip

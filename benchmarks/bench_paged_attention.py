@@ -16,7 +16,9 @@ BLOCK = 64
 SEQUENCES = 32
 
 
-def gathered(q: Tensor, k_cache: Tensor, v_cache: Tensor, table: Tensor, bounds: list[int], lengths: list[int]) -> Tensor:
+def gathered(
+    q: Tensor, k_cache: Tensor, v_cache: Tensor, table: Tensor, bounds: list[int], lengths: list[int]
+) -> Tensor:
     group = q.shape[1] // k_cache.shape[2]
     parts = []
     for (a, b), blocks, length in zip(pairwise(bounds), table, lengths, strict=True):
@@ -40,12 +42,13 @@ def cases() -> Iterator[Case]:
             caches = [torch.randn(table.numel(), BLOCK, sizes.kv_heads, sizes.head_dim, dtype=dtype) for _ in range(2)]
             q = torch.randn(SEQUENCES * new, sizes.heads, sizes.head_dim, dtype=dtype)
             cu_seqlens, key_lengths = cumulative([new] * SEQUENCES), torch.tensor(lengths, dtype=torch.int32)
+            bounds = cu_seqlens.tolist()
             read = 2 * sum(lengths) * sizes.kv_heads * sizes.head_dim * dtype.itemsize
             yield Case(
                 "paged_attention", "forward", dtype, f"{sizes.name}: {SEQUENCES} x {new} tokens, {keys} keys",
                 "blocks gathered, scaled_dot_product_attention",
                 lambda a=(q, *caches, table, cu_seqlens, key_lengths): ops.paged_attention(*a),
-                lambda a=(q, *caches, table, cu_seqlens.tolist(), lengths): gathered(*a),
+                lambda a=(q, *caches, table, bounds, lengths): gathered(*a),
                 bytes=read + 2 * q.numel() * dtype.itemsize,
                 flops=4.0 * new * sum(lengths) * sizes.heads * sizes.head_dim,
             )  # fmt: skip

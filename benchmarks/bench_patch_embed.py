@@ -1,4 +1,4 @@
-"""patch_embed of still images against the full 3D convolution, as the matrix product that it is, over doubled frames."""
+"""patch_embed of still images against the full 3D convolution, a matrix product over doubled frames."""
 
 from collections.abc import Iterator
 

@@ -30,9 +30,10 @@ def cases() -> Iterator[Case]:
         x = torch.randn(sizes.patches, sizes.vision_width, dtype=dtype)
         table = torch.randn(sizes.table_side**2, sizes.vision_width, dtype=dtype)
         size = x.numel() * x.element_size()
+        points = points_of(sizes)
         yield from both_directions(
             "add_position_embedding", sizes.vision, "F.grid_sample, points given",
             lambda x, table, grid_thw=sizes.grid_thw: ops.add_position_embedding(x, table, grid_thw),
-            lambda x, table, p=points_of(sizes), side=sizes.table_side: sampled(x, table, p, side),
+            lambda x, table, p=points, side=sizes.table_side: sampled(x, table, p, side),
             (x, table), (2.0 * size, 1.0 * size),
         )  # fmt: skip

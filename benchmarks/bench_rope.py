@@ -23,7 +23,9 @@ def tables_2d(sizes: Sizes) -> tuple[Tensor, Tensor]:
     return angle.cos(), angle.sin()
 
 
-def tables_3d(positions: Tensor, sections: tuple[int, ...], rotary_dim: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def tables_3d(
+    positions: Tensor, sections: tuple[int, ...], rotary_dim: int, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
     """Cosines and sines [T, 1, rotary_dim] in the activations' type."""
     axis = torch.repeat_interleave(torch.arange(3), torch.tensor(sections))
     angle = positions[axis].T * THETA ** (-torch.arange(0, rotary_dim, 2) / rotary_dim)

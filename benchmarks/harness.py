@@ -1,4 +1,4 @@
-"""Ours against a peer: both in one process on the same data, alternately; the ratio, its spread, the share of the ceiling.
+"""Ours against a peer: both in one process on the same data, alternately; the ratio, its spread, the ceiling's share.
 
 The ceiling of a row is what the machine was measured to do just before: matrix products at `products[dtype]` for its
 FLOPs, or copies at `copy` for its bytes, whichever takes longer.
@@ -187,10 +187,11 @@ def table(title: str, rows: Sequence[Row]) -> Table:
     for name in ("time", "peer", "ratio", "quartiles", "of ceiling"):
         grid.add_column(name, justify="right")
     for row in rows:
-        colour = "red" if row.ratio < 1 else "green"
+        colour = "red" if row.ratio_high < 1 else "green"
         grid.add_row(
             row.operator, row.direction, row.dtype, row.shape, duration(row.seconds), duration(row.peer_seconds),
-            f"[{colour}]{row.ratio:.2f}x[/]", f"{row.ratio_low:.2f} - {row.ratio_high:.2f}", f"{row.share_of_ceiling:.0%}",
+            f"[{colour}]{row.ratio:.2f}x[/]", f"{row.ratio_low:.2f} - {row.ratio_high:.2f}",
+            f"{row.share_of_ceiling:.0%}",
         )  # fmt: skip
     return grid
 

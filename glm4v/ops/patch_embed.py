@@ -13,9 +13,9 @@ from torch import Tensor
 
 from glm4v.ops import reference
 from glm4v.ops.library import check_float, check_like, check_shape, define
-from glm4v.ops.linear import linear
+from glm4v.ops.linear import linear, widens
 
-BLOCK = 4096  # patches widened at a time
+BLOCK = 4096  # patches widened or doubled at a time
 
 
 def patch_embed(patches: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -43,18 +43,30 @@ def folded(weight: Tensor) -> Tensor:
     return weight.sum(dim=2, dtype=torch.float32).flatten(1)
 
 
+def multiplies_bfloat16(x: Tensor) -> bool:
+    return x.dtype == torch.bfloat16 and not widens(x)
+
+
 def cpu_patch_embed(patches: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     out = patches.new_empty(patches.shape[0], weight.shape[0])
-    matrix, offset = folded(weight), bias.float()
+    if multiplies_bfloat16(patches):
+        matrix, offset = weight.transpose(1, 2).flatten(1), bias  # frames outermost: [p, p] @ [w0, w1].T
+        operand = lambda block: block.repeat(1, 2)
+    else:
+        matrix, offset = folded(weight), bias.float()
+        operand = Tensor.float
     for start in range(0, patches.shape[0], BLOCK):
-        out[start : start + BLOCK] = F.linear(patches[start : start + BLOCK].float(), matrix, offset)
+        out[start : start + BLOCK] = F.linear(operand(patches[start : start + BLOCK]), matrix, offset)
     return out
 
 
 def cpu_grad_weight(grad: Tensor, patches: Tensor, weight: Tensor) -> Tensor:
-    total = grad.new_zeros(weight.shape[0], patches.shape[1], dtype=torch.float32)
-    for start in range(0, patches.shape[0], BLOCK):
-        total.addmm_(grad[start : start + BLOCK].float().T, patches[start : start + BLOCK].float())
+    if multiplies_bfloat16(patches):
+        total = grad.T @ patches  # float32 inside, rounded once
+    else:
+        total = grad.new_zeros(weight.shape[0], patches.shape[1], dtype=torch.float32)
+        for start in range(0, patches.shape[0], BLOCK):
+            total.addmm_(grad[start : start + BLOCK].float().T, patches[start : start + BLOCK].float())
     one_slice = total.view(weight.shape[0], weight.shape[1], 1, *weight.shape[3:])
     return one_slice.expand(weight.shape).to(weight.dtype, memory_format=torch.contiguous_format).contiguous()
 
