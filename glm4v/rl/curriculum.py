@@ -112,6 +112,12 @@ class Curriculum:
             slots = slots[~taken]
         return chosen
 
+    def start_from(self, pass_rates: Sequence[float], trials: float) -> None:
+        """Offline pass rates of all problems: `trials` trials at their mean are the first evidence of each cell."""
+        sums = np.bincount(self._cell_of, weights=np.asarray(pass_rates), minlength=len(self.cells))
+        self._cell_passes = trials * sums / self.sizes
+        self._cell_trials = np.full(len(self.cells), float(trials))
+
     def update(self, problems: Sequence[int], rewards: Tensor) -> None:
         """Takes in a round of rollouts: rewards float [len(problems), responses], each in [0, 1].
 

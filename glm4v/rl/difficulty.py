@@ -2,7 +2,8 @@
 
 A problem's rate is shrunk towards the mean of its (domain, label) cell, as the mean of a Beta posterior whose prior is
 the cell: a problem that was not graded itself is judged by its label, a graded one the more by itself the more
-responses it had.
+responses it had. Tiers are fifths of a domain in that order, not bands of the rate: a model that is weak in a domain
+would have all of it in one band, and the curriculum could not tell what it will learn next.
 """
 
 from collections import defaultdict
@@ -10,13 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from glm4v.rl.curriculum import Cell
 
-# Lower bound of the pass rate of each tier, from "1", nearly always right, to "5", nearly never.
-TIERS = {"1": 0.9, "2": 0.65, "3": 0.35, "4": 0.1, "5": 0.0}
-
-
-def tier(pass_rate: float) -> str:
-    """The tier, "1" (very easy) to "5" (very hard), of a pass rate in [0, 1]."""
-    return next(name for name, bound in TIERS.items() if pass_rate >= bound)
+TIERS = 5  # "1", the easiest, to "5"
 
 
 def to_grade(cells: Sequence[Cell], per_cell: int) -> list[int]:
@@ -30,27 +25,38 @@ def to_grade(cells: Sequence[Cell], per_cell: int) -> list[int]:
     return chosen
 
 
-def pass_rates(cells: Sequence[Cell], graded: Mapping[int, Sequence[float]], prior: float = 4.0) -> list[float | None]:
-    """The pass rate of every problem, graded or not; None in a cell of which no problem was graded.
+def pass_rates(cells: Sequence[Cell], graded: Mapping[int, Sequence[float]], prior: float = 4.0) -> list[float]:
+    """The pass rate of every problem, graded or not.
 
     cells: (domain, label) of each problem; graded: rewards in [0, 1] of the responses to each graded problem;
-    prior: how many responses the cell's mean counts for.
+    prior: how many responses the cell's mean counts for. Raises ValueError for a cell without a graded problem.
     """
     in_cell: dict[Cell, list[float]] = defaultdict(list)
     for index, rewards in graded.items():
         in_cell[cells[index]].extend(rewards)
-    means = {cell: sum(rewards) / len(rewards) for cell, rewards in in_cell.items() if rewards}
-
-    def rate(index: int) -> float | None:
-        if cells[index] not in means:
-            return None
-        own = graded.get(index, ())
-        return (sum(own) + prior * means[cells[index]]) / (len(own) + prior)
-
-    return [rate(index) for index in range(len(cells))]
+    if missing := set(cells) - set(in_cell):
+        raise ValueError(f"graded: no problem of {sorted(missing)[0]}, expected at least one of each (domain, label)")
+    means = {cell: sum(rewards) / len(rewards) for cell, rewards in in_cell.items()}
+    rates = [means[cell] for cell in cells]
+    for index, rewards in graded.items():
+        rates[index] = (sum(rewards) + prior * rates[index]) / (len(rewards) + prior)
+    return rates
 
 
 def tiers(cells: Sequence[Cell], graded: Mapping[int, Sequence[float]]) -> list[Cell]:
-    """(domain, tier) of every problem; the label stays where its cell has no grade."""
+    """(domain, tier) of every problem; the given labels where nothing is graded.
+
+    Equal pass rates are ordered by label.
+    """
+    if not graded:
+        return list(cells)
     rates = pass_rates(cells, graded)
-    return [(cell[0], cell[1] if rate is None else tier(rate)) for cell, rate in zip(cells, rates, strict=True)]
+    of_domain: dict[str, list[int]] = defaultdict(list)
+    for index, (domain, _) in enumerate(cells):
+        of_domain[domain].append(index)
+    result = list(cells)
+    for domain, members in of_domain.items():
+        members.sort(key=lambda index: (-rates[index], cells[index][1]))
+        for rank, index in enumerate(members):
+            result[index] = (domain, str(1 + TIERS * rank // len(members)))
+    return result

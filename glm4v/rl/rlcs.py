@@ -85,7 +85,9 @@ class Rlcs:
             self.curriculum.load_state_dict(run.state["curriculum"])
             self.expansion.load_state_dict(run.state["expansion"])
         elif self.graded:
-            self.curriculum.update(list(self.graded), torch.tensor(list(self.graded.values())))
+            responses = sum(len(rewards) for rewards in self.graded.values())
+            rates = difficulty.pass_rates(self.pool.cells, self.graded)
+            self.curriculum.start_from(rates, trials=responses / len(self.curriculum.cells))
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps beside weights and optimizer."""

@@ -65,6 +65,13 @@ def test_new_problems_start_from_their_cell_and_evidence_ages():
     assert curriculum.pass_rates([0, 1]).tolist() == pytest.approx([0.5, 0.5], abs=1e-6)  # forgotten: drawn again
 
 
+def test_offline_pass_rates_are_the_first_evidence():
+    curriculum = Curriculum([("a", "1")] * 2 + [("a", "2")] * 2, prior=8.0)
+    curriculum.start_from([1.0, 0.8, 0.1, 0.1], trials=24)
+    assert curriculum.cell_pass_rates().tolist() == pytest.approx([(24 * 0.9 + 4) / 32, (24 * 0.1 + 4) / 32])
+    assert curriculum.pass_rates([0, 1]).tolist() == pytest.approx([(24 * 0.9 + 4) / 32] * 2)
+
+
 def test_mastered_problems_are_drawn_less_inside_a_cell():
     curriculum = Curriculum([("a", "1")] * 100, floor=0.1, ageing=1.0)
     for _ in range(10):
