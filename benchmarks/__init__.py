@@ -26,8 +26,9 @@ SCRIPTS = {
 
 
 def run(names: Sequence[str] = (), out: Path | None = None) -> dict:
-    """Measure what `names` says (operators, "model", "all"; none: all), print tables, write JSON to `out`.
+    """Measure what `names` says (operators, "model", "all"; none: all), print tables, write JSON.
 
+    out: the file; without it all of them go into benchmarks/results/, some are printed only.
     Returns {"machine": .., "rows": [..], "memory": [..]}, the last where the model was measured.
     Raises ValueError for an unknown name.
     """
@@ -44,6 +45,8 @@ def run(names: Sequence[str] = (), out: Path | None = None) -> dict:
         result["memory"] = bench_model.memory()
     slower = [row for row in rows if row.ratio_high < 1]
     harness.console.print(f"{len(rows)} rows, slower than the peer: {len(slower)}")
+    if out is None and len(scripts) == len(scripts_of(["all"])):
+        out = Path(f"benchmarks/results/operators-{machine.instruction_set}.json")
     if out is not None:
         write(out, result)
     return result

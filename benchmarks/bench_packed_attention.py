@@ -1,7 +1,6 @@
 """packed_attention against scaled_dot_product_attention, sequence by sequence."""
 
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -22,23 +21,20 @@ MIXES = (
 )
 
 
-def by_sequence(q: Tensor, k: Tensor, v: Tensor, bounds: list[int], causal: bool) -> Tensor:
+def by_sequence(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], causal: bool) -> Tensor:
     """Heads that share keys get copies of them: torch's fused CPU attention knows no groups."""
     group = q.shape[1] // k.shape[1]
     if group > 1:
         k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
     q, k, v = (x.transpose(0, 1)[None] for x in (q, k, v))  # [1, H, T, D]
-    parts = [
-        F.scaled_dot_product_attention(q[:, :, a:b], k[:, :, a:b], v[:, :, a:b], is_causal=causal)
-        for a, b in pairwise(bounds)
-    ]
+    pieces = zip(*(x.split(lengths, dim=2) for x in (q, k, v)), strict=True)
+    parts = [F.scaled_dot_product_attention(a, b, c, is_causal=causal) for a, b, c in pieces]
     return torch.cat(parts, dim=2)[0].transpose(0, 1)
 
 
 def cases() -> Iterator[Case]:
     for name, heads, kv_heads, width, lengths, causal in MIXES:
         cu_seqlens = cumulative(lengths)
-        bounds = cu_seqlens.tolist()
         tokens = sum(lengths)
         flops = 4.0 * heads * width * sum(length**2 for length in lengths) / (2 if causal else 1)
         for dtype in DTYPES:
@@ -47,6 +43,6 @@ def cases() -> Iterator[Case]:
             yield from both_directions(
                 "packed_attention", name, "scaled_dot_product_attention by sequence",
                 lambda q, k, v, cu=cu_seqlens, causal=causal: ops.packed_attention(q, k, v, cu, causal=causal),
-                lambda q, k, v, b=bounds, causal=causal: by_sequence(q, k, v, b, causal),
+                lambda q, k, v, n=lengths, causal=causal: by_sequence(q, k, v, n, causal),
                 (q, k, v), (size, 2 * size), (flops, 2.5 * flops),
             )  # fmt: skip

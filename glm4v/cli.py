@@ -164,13 +164,25 @@ def gym(
 
 @app.command()
 def bench(
-    name: Annotated[str | None, typer.Argument(help="An operator, model or demo; without it, all of them.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[OP ...|all|model|demo]", help="Operators; nothing means all.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="JSON file of the results [all, demo: into benchmarks/results].")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="demo: how many, from 0 on.")] = 3,
+    heldout: Annotated[int, typer.Option(help="demo: problems a domain.")] = 1000,
 ) -> None:
-    """Measure against plain torch and transformers."""
+    """Measure operators against plain torch, the model against transformers, the demo against more SFT."""
     with plain_errors():
         from glm4v import benchmarks
 
-        benchmarks.run(name)
+        if names == ["demo"]:
+            from glm4v.benchmarks import bench_demo
+
+            bench_demo.run(range(seeds), heldout, out or bench_demo.RESULT)
+        else:
+            benchmarks.run(names or [], out)
 
 
 @app.command()

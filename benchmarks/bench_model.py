@@ -1,0 +1,136 @@
+"""A training step of a 19 M parameter model against transformers': same weights, images and texts; time and memory.
+
+Eight images from 112 x 112 to 1008 x 336 pixels with 32 to 400 text tokens each; ours packs them, transformers pads
+them and takes its fastest attention on the CPU. Run as a program it tells the peak memory of one step.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import Glm4vConfig, Glm4vForConditionalGeneration, PreTrainedTokenizerFast
+
+from glm4v import Glm4v, PackedBatch, gym
+from glm4v.benchmarks import harness
+from glm4v.benchmarks.harness import Case, name_of
+from glm4v.benchmarks.shapes import DTYPES
+from glm4v.model.config import small_config
+
+GRIDS = ((8, 8), (16, 16), (24, 24), (24, 32), (32, 24), (16, 48), (24, 48), (24, 72))  # height, width in patches
+TEXTS = (32, 64, 96, 128, 192, 256, 320, 400)  # tokens
+SHAPE = "8 images, 19 M parameters"
+SIDES = ("ours", "transformers")
+
+
+def config() -> Glm4vConfig:
+    return small_config(
+        PreTrainedTokenizerFast.from_pretrained(gym.TOKENIZER),
+        hidden=384,
+        layers=8,
+        intermediate=1024,
+        vision_hidden=256,
+        vision_layers=8,
+        merger_intermediate=768,
+    )
+
+
+def inputs_of(config: Any, dtype: torch.dtype) -> dict[str, Any]:
+    """A batch as transformers' processor returns it, padded on the right."""
+    torch.manual_seed(0)
+    length = max(h * w // 4 + text for (h, w), text in zip(GRIDS, TEXTS, strict=True)) + 2
+    ids = torch.zeros(len(GRIDS), length, dtype=torch.int64)
+    mask = torch.zeros_like(ids)
+    for row, ((h, w), text) in enumerate(zip(GRIDS, TEXTS, strict=True)):
+        image = [config.image_start_token_id, *[config.image_token_id] * (h * w // 4), config.image_end_token_id]
+        tokens = torch.cat([torch.tensor(image), torch.randint(0, 256, (text,))])
+        ids[row, : len(tokens)], mask[row, : len(tokens)] = tokens, 1
+    kinds = (ids == config.image_token_id).long()
+    patches = sum(h * w for h, w in GRIDS)
+    still = torch.randn(patches, 3, 1, 196).expand(-1, -1, 2, -1).reshape(patches, 1176)
+    return {
+        "input_ids": ids,
+        "attention_mask": mask,
+        "mm_token_type_ids": kinds,
+        "labels": ids.where((mask == 1) & (kinds == 0), -100),
+        "pixel_values": still.to(dtype),
+        "image_grid_thw": torch.tensor([(1, h, w) for h, w in GRIDS]),
+    }
+
+
+def step_of(side: str, dtype: torch.dtype) -> harness.Work:
+    """Forward, backward and AdamW of one side, as a function; both sides start from the same weights."""
+    settings = config()
+    inputs = inputs_of(settings, dtype)
+    torch.manual_seed(1)
+    model: Any = Glm4v(settings).to(dtype)
+    if side == "transformers":
+        weights = model.state_dict()
+        model = Glm4vForConditionalGeneration._from_config(settings, attn_implementation="sdpa", dtype=dtype)
+        model.load_state_dict(weights)
+        loss = lambda: model(**inputs).loss
+    else:
+        batch = PackedBatch.from_transformers(inputs, settings).to(dtype=dtype)
+        loss = lambda: model(batch).loss
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
+
+    def step() -> float:
+        value = loss()
+        value.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return value.item()
+
+    return step
+
+
+def cases() -> Iterator[Case]:
+    for dtype in DTYPES:
+        steps = [step_of(side, dtype) for side in SIDES]
+        yield Case("model", "training step", dtype, SHAPE, "transformers, padded, sdpa", *steps, bytes=0)
+
+
+# memory -------------------------------------------------------------------------------------------------------------
+
+
+def resident(field: str) -> int:
+    """Bytes of this process: VmRSS now, VmHWM at the most."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
+    return int(line.split()[1]) * 1024
+
+
+def peak_bytes(side: str, dtype: torch.dtype) -> int:
+    """Of weights, batch and one training step in this process, without the libraries."""
+    before = resident("VmRSS")
+    step = step_of(side, dtype)
+    Path("/proc/self/clear_refs").write_text("5")  # starts the high-water mark afresh, after what loading took
+    step()
+    return resident("VmHWM") - before
+
+
+def memory() -> list[dict[str, Any]]:
+    """Peak memory of a training step on both sides, each in a process of its own."""
+    rows = []
+    for dtype in DTYPES:
+        name = name_of(dtype)
+        ours, theirs = (
+            int(
+                subprocess.run(
+                    [sys.executable, __file__, side, name], capture_output=True, text=True, check=True
+                ).stdout
+            )
+            for side in SIDES
+        )
+        rows.append({"shape": SHAPE, "dtype": name, "bytes": ours, "peer_bytes": theirs, "ratio": ours / theirs})
+        harness.console.print(
+            f"peak memory of a training step, {name}: {ours / 1e9:.2f} GB, transformers {theirs / 1e9:.2f} GB "
+            f"({ours / theirs:.2f}x)"
+        )
+    return rows
+
+
+if __name__ == "__main__":
+    print(json.dumps(peak_bytes(sys.argv[1], getattr(torch, sys.argv[2]))))
