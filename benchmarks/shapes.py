@@ -72,6 +72,6 @@ DEMO = Sizes(
 MODELS = (LAYER_9B, DEMO)
 
 
-def cases_of(*shapes):
+def cases_of() -> list[tuple[Sizes, torch.dtype]]:
     """Every pair of a model's sizes and an element type."""
-    return [(sizes, dtype) for sizes in shapes or MODELS for dtype in DTYPES]
+    return [(sizes, dtype) for sizes in MODELS for dtype in DTYPES]
