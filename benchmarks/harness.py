@@ -2,6 +2,9 @@
 
 The ceiling of a row is what the machine was measured to do just before: matrix products at `products[dtype]` for its
 FLOPs, or copies at `copy` for its bytes, whichever takes longer.
+
+With one thread (OMP_NUM_THREADS=1) the clock is the processor time of this process, so that other programs matter
+little; with several it is the wall's, and the machine has to be quiet.
 """
 
 import math
@@ -50,6 +53,7 @@ class Machine:
     cpu: str
     instruction_set: str
     threads: int
+    clock: str  # "processor" or "wall"
     torch: str
     copy: float
     products: dict[str, float]
@@ -94,7 +98,8 @@ def describe_machine(side: int = 2048, copied: int = 1 << 28) -> Machine:
     source = torch.ones(copied // 4)
     target = torch.empty_like(source)
     copy = 2 * copied / best(lambda: target.copy_(source)) / 1e9
-    return Machine(cpu_name(), native.isa(), torch.get_num_threads(), torch.__version__, copy, products)
+    kind = "processor" if clock() is time.process_time else "wall"
+    return Machine(cpu_name(), native.isa(), torch.get_num_threads(), kind, torch.__version__, copy, products)
 
 
 def best(work: Work, rounds: int = 7) -> float:
@@ -106,17 +111,22 @@ def best(work: Work, rounds: int = 7) -> float:
 # timing -------------------------------------------------------------------------------------------------------------
 
 
+def clock() -> Callable[[], float]:
+    return time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+
+
 def timed(work: Work, calls: int) -> float:
-    begin = time.perf_counter()
+    now = clock()
+    begin = now()
     for _ in range(calls):
         work()
-    return (time.perf_counter() - begin) / calls
+    return (now() - begin) / calls
 
 
 def calls_for(work: Work) -> int:
     """Repetitions of `work` in one timing; this also warms it up."""
-    timed(work, 1)
-    return max(1, math.ceil(SHORTEST / timed(work, 1)))
+    first = timed(work, 1)
+    return 1 if first > 100 * SHORTEST else max(1, math.ceil(SHORTEST / timed(work, 1)))
 
 
 def measure(case: Case, machine: Machine, budget: float = 1.0) -> Row:
@@ -208,7 +218,8 @@ def duration(seconds: float) -> str:
 def print_machine(machine: Machine) -> None:
     products = ", ".join(f"{rate:.0f} GFLOP/s {dtype}" for dtype, rate in machine.products.items())
     console.print(
-        f"{machine.cpu}, {machine.instruction_set}, {machine.threads} threads, torch {machine.torch}; "
+        f"{machine.cpu}, {machine.instruction_set}, {machine.threads} threads ({machine.clock} clock), "
+        f"torch {machine.torch}; "
         f"products {products}, copy {machine.copy:.0f} GB/s"
     )
 

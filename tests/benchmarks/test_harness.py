@@ -10,7 +10,9 @@ from glm4v import benchmarks
 from glm4v.benchmarks import bench_linear_cross_entropy, bench_packed_attention, harness, shapes
 from glm4v.benchmarks.harness import Case, Machine, both_directions
 
-MACHINE = Machine("a CPU", "portable", 1, torch.__version__, copy=10.0, products={"float32": 100.0, "bfloat16": 20.0})
+MACHINE = Machine(
+    "a CPU", "portable", 1, "wall", torch.__version__, copy=10.0, products={"float32": 100.0, "bfloat16": 20.0}
+)
 SCRIPTS = [script for script in benchmarks.scripts_of(["all"]) if script != "bench_model"]
 
 
