@@ -5,7 +5,7 @@ namespace glm4v {
 
 namespace {
 
-constexpr int64_t kHeadDims = 8, kLargestHeadDim = 256;
+constexpr int64_t kHeadDims = 8, kLargestHeadDim = 256, kMostHeads = 1 << 16;
 
 TokenHeads tokens_of(const View& x) { return {.data = x.data, .token_stride = x.stride[0]}; }
 
@@ -16,6 +16,7 @@ void expect_grouped(const View& q, const char* kv_name, int64_t kv_heads) {
   const int64_t heads = q.shape[1], head_dim = q.shape[2];
   require(head_dim > 0 && head_dim % kHeadDims == 0 && head_dim <= kLargestHeadDim, "q",
           "has heads of " + std::to_string(head_dim) + "; expected a multiple of 8 up to 256");
+  require(heads <= kMostHeads, "q", "has " + std::to_string(heads) + " heads; expected at most 65536");
   require(kv_heads > 0 && heads > 0 && heads % kv_heads == 0, kv_name,
           "has " + std::to_string(kv_heads) + " heads; expected a divisor of the " + std::to_string(heads) + " of q");
 }
@@ -94,15 +95,15 @@ void expect_block_table(const View& block_table, const View& cu_seqlens_q, const
   for (int64_t s = 0; s < sequences; ++s) {
     const int64_t queries = cu_seqlens_q.as<const int32_t>()[s + 1] - cu_seqlens_q.as<const int32_t>()[s];
     const int64_t keys = key_lengths.as<const int32_t>()[s];
-    require(keys >= queries && keys <= room, "key_lengths",
-            "holds " + std::to_string(keys) + " at " + std::to_string(s) + "; expected from " +
-                std::to_string(queries) + ", the queries, to " + std::to_string(room) +
-                ", the room of the block table");
+    if (keys < queries || keys > room)
+      fail("key_lengths", "holds " + std::to_string(keys) + " at " + std::to_string(s) + "; expected from " +
+                              std::to_string(queries) + ", the queries, to " + std::to_string(room) +
+                              ", the room of the block table");
     for (int64_t i = 0; i * block_size < keys; ++i) {
       const int64_t block = block_table.as<const int32_t>()[s * block_table.shape[1] + i];
-      require(block >= 0 && block < blocks, "block_table",
-              "holds " + std::to_string(block) + " at [" + std::to_string(s) + ", " + std::to_string(i) +
-                  "]; expected 0 to " + std::to_string(blocks - 1));
+      if (block < 0 || block >= blocks)
+        fail("block_table", "holds " + std::to_string(block) + " at [" + std::to_string(s) + ", " + std::to_string(i) +
+                                "]; expected 0 to " + std::to_string(blocks - 1));
     }
   }
 }

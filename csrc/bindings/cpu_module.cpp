@@ -10,7 +10,9 @@ PYBIND11_MODULE(_cpu, m) {
   m.attr("compiler") = GLM4V_COMPILER;
   m.attr("source_hash") = GLM4V_SOURCE_HASH;
   m.def("isa", [] { return kernels().isa; }, "The instruction set in use.");
-  m.def("use_isa", use_isa, "Use this instruction set from now on; False when the binary or the machine lacks it.");
+  m.def(
+      "use_isa", [](const std::string& isa) { return use_isa(isa.c_str()); },
+      "Use this instruction set from now on; False when the binary or the machine lacks it.");
   m.def("native_bf16", [] { return kernels().native_bf16; });
   m.def("threads", max_threads, "Threads a kernel may use now.");
   m.def(

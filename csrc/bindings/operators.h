@@ -1,6 +1,7 @@
 // What the binding files share: running a kernel without the GIL, and the grids of images checked and numbered through.
 #pragma once
 
+#include <array>
 #include <vector>
 
 #include <pybind11/stl.h>

@@ -22,7 +22,7 @@ RopeHeads heads_of(const View& in, const View& out) {
 namespace {
 
 void rope_3d(py::object q_, py::object k_, py::object position_ids_, py::object q_out_, py::object k_out_,
-             std::vector<int> sections, int rotary_dim, double theta, bool inverse) {
+             const std::array<int, 3>& sections, int rotary_dim, double theta, bool inverse) {
   const View q = view(q_, "q", 2), k = view(k_, "k", 2), q_out = view(q_out_, "q_out"), k_out = view(k_out_, "k_out"),
              position_ids = view(position_ids_, "position_ids");
   const int64_t head_dim = expect_heads(q, k, q_out, k_out);
@@ -30,7 +30,6 @@ void rope_3d(py::object q_, py::object k_, py::object position_ids_, py::object 
   expect_shape(position_ids, {3, q.shape[0]});
   require(rotary_dim >= 0 && rotary_dim % 2 == 0 && rotary_dim <= head_dim, "rotary_dim",
           "is " + std::to_string(rotary_dim) + "; expected an even number up to " + std::to_string(head_dim));
-  require(sections.size() == 3, "sections", "expected three numbers");
   for (int section : sections) require(section >= 0 && section <= 128, "sections", "expected numbers from 0 to 128");
   require(sections[0] + sections[1] + sections[2] == rotary_dim / 2, "sections",
           "add up to " + std::to_string(sections[0] + sections[1] + sections[2]) +
@@ -53,12 +52,13 @@ int64_t count_targets(py::object targets_, int64_t vocabulary) {
   const View targets = view(targets_, "targets");
   expect_dtype(targets, DType::i64);
   expect_shape(targets, {-1});
+  require(vocabulary > 0, "vocabulary", "is " + std::to_string(vocabulary) + "; expected a positive number");
   int64_t count = 0;
   for (int64_t i = 0; i < targets.shape[0]; ++i) {
     const int64_t target = targets.as<const int64_t>()[i];
-    require(target == kIgnore || (target >= 0 && target < vocabulary), "targets",
-            "holds " + std::to_string(target) + " at " + std::to_string(i) + "; expected -100 or 0 to " +
-                std::to_string(vocabulary - 1));
+    if (target != kIgnore && (target < 0 || target >= vocabulary))
+      fail("targets", "holds " + std::to_string(target) + " at " + std::to_string(i) + "; expected -100 or 0 to " +
+                          std::to_string(vocabulary - 1));
     count += target != kIgnore;
   }
   return count;
@@ -69,6 +69,7 @@ CrossEntropy block_of_logits(const View& logits, const View& targets, int64_t fi
   expect_shape(logits, {-1, -1});
   expect_dtype(targets, DType::i64);
   expect_shape(targets, {logits.shape[0]});
+  require(first >= 0, "first", "is " + std::to_string(first) + "; expected 0 or more");
   CrossEntropy a{};
   a.dtype = logits.dtype;
   a.rows = logits.shape[0];
@@ -88,6 +89,7 @@ void cross_entropy(py::object logits_, py::object targets_, py::object statistic
   CrossEntropy a = block_of_logits(logits, targets, first, inverse_temperature);
   expect_dtype(statistics, DType::f32);
   expect_shape(statistics, {4, a.rows});
+  if (a.rows == 0) return;
   float* const at = statistics.as<float>();
   a.maximum = at;
   a.sum = at + statistics.stride[0];

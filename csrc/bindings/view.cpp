@@ -1,6 +1,8 @@
 // Reading tensors from Python and the checks every binding shares.
 #include "view.h"
 
+#include <algorithm>
+
 namespace glm4v {
 
 namespace {
@@ -37,25 +39,50 @@ DType dtype_of(py::handle dtype, const char* name) {
   fail(name, "is " + text + "; expected float32, bfloat16, int32, int64 or uint8");
 }
 
-View view(const py::handle& tensor, const char* name, int contiguous) {
-  static const py::str data_ptr("data_ptr"), shape_name("shape"), stride_name("stride"), dtype_name("dtype");
+namespace {
+
+View read(const py::handle& tensor, const char* name) {
+  static const py::str data_ptr("data_ptr"), shape_name("shape"), stride_name("stride"), dtype_name("dtype"),
+      is_cpu("is_cpu");
   View v;
   v.name = name;
   v.given = true;
+  require(py::cast<bool>(tensor.attr(is_cpu)), name, "is not in the CPU's memory");
   v.data = reinterpret_cast<void*>(py::cast<uintptr_t>(tensor.attr(data_ptr)()));
   v.dtype = dtype_of(tensor.attr(dtype_name), name);
   const py::tuple shape = tensor.attr(shape_name);
   const py::tuple stride = tensor.attr(stride_name)();
   v.rank = static_cast<int>(shape.size());
   require(v.rank <= View::kMaxRank, name, "has " + std::to_string(v.rank) + " dimensions; at most 5 are supported");
-  int64_t dense = 1;
-  for (int i = v.rank - 1; i >= 0; --i) {
+  for (int i = 0; i < v.rank; ++i) {
     v.shape[i] = py::cast<int64_t>(shape[i]);
     v.stride[i] = py::cast<int64_t>(stride[i]);
-    if (v.rank - i <= contiguous && v.shape[i] > 1)
-      require(v.stride[i] == dense, name,
-              "dimension " + std::to_string(i) + " has stride " + std::to_string(v.stride[i]) + "; expected " +
-                  std::to_string(dense) + " (make it contiguous)");
+  }
+  return v;
+}
+
+[[noreturn]] void not_a_tensor(const py::handle& tensor, const char* name) {
+  throw py::type_error(std::string(name) + ": is a " + Py_TYPE(tensor.ptr())->tp_name +
+                       "; expected a dense tensor in the CPU's memory");
+}
+
+}  // namespace
+
+View view(const py::handle& tensor, const char* name, int contiguous) {
+  View v;
+  try {
+    v = read(tensor, name);
+  } catch (const py::error_already_set&) {
+    not_a_tensor(tensor, name);
+  } catch (const py::cast_error&) {
+    not_a_tensor(tensor, name);
+  }
+  if (std::count(v.shape, v.shape + v.rank, 0)) return v;  // any strides will do where there is nothing
+  int64_t dense = 1;
+  for (int i = v.rank - 1; i >= 0; --i) {
+    if (v.rank - i <= contiguous && v.shape[i] > 1 && v.stride[i] != dense)
+      fail(name, "dimension " + std::to_string(i) + " has stride " + std::to_string(v.stride[i]) + "; expected " +
+                     std::to_string(dense) + " (make it contiguous)");
     dense *= v.shape[i];
   }
   return v;
@@ -93,9 +120,9 @@ void expect_cu_seqlens(const View& v, int64_t total) {
   const int32_t* at = v.as<const int32_t>();
   require(at[0] == 0, v.name, "starts at " + std::to_string(at[0]) + "; expected 0");
   for (int64_t i = 1; i < v.shape[0]; ++i)
-    require(at[i] >= at[i - 1], v.name,
-            "descends from " + std::to_string(at[i - 1]) + " to " + std::to_string(at[i]) + " at entry " +
-                std::to_string(i));
+    if (at[i] < at[i - 1])
+      fail(v.name, "descends from " + std::to_string(at[i - 1]) + " to " + std::to_string(at[i]) + " at entry " +
+                       std::to_string(i));
   require(at[v.shape[0] - 1] == total, v.name,
           "ends at " + std::to_string(at[v.shape[0] - 1]) + "; expected " + std::to_string(total) + " tokens");
 }

@@ -95,8 +95,8 @@ void rope_2d(py::object q_, py::object k_, py::object grid_thw_, py::object q_ou
                           .queries_and_keys = {heads_of(q, q_out), heads_of(k, k_out)}});
 }
 
-void patchify(py::object frames_, py::object out_, int64_t height, int64_t width, int span, py::tuple scale,
-              py::tuple shift) {
+void patchify(py::object frames_, py::object out_, int64_t height, int64_t width, int span,
+              const std::array<float, 3>& scale, const std::array<float, 3>& shift) {
   const View frames = view(frames_, "images"), out = view(out_, "out");
   expect_dtype(frames, DType::u8);
   expect_shape(frames, {-1, -1, -1, 3});
@@ -110,23 +110,17 @@ void patchify(py::object frames_, py::object out_, int64_t height, int64_t width
             "holds (" + std::to_string(height) + ", " + std::to_string(width) + "); expected multiples of 28");
   const int64_t times = (frames.shape[0] + span - 1) / span;
   expect_shape(out, {times * (height / 14) * (width / 14), int64_t{3} * span * 196});
-  require(scale.size() == 3 && shift.size() == 3, "mean", "and std: expected three numbers each");
-  Patchify a{.dtype = out.dtype,
-             .frames = frames.as<const uint8_t>(),
-             .frame_count = frames.shape[0],
-             .height = frames.shape[1],
-             .width = frames.shape[2],
-             .out_height = height,
-             .out_width = width,
-             .span = span,
-             .scale = {},
-             .shift = {},
-             .out = out.data};
-  for (int c = 0; c < 3; ++c) {
-    a.scale[c] = py::cast<float>(scale[c]);
-    a.shift[c] = py::cast<float>(shift[c]);
-  }
-  run(kernels().patchify, a);
+  run(kernels().patchify, {.dtype = out.dtype,
+                           .frames = frames.as<const uint8_t>(),
+                           .frame_count = frames.shape[0],
+                           .height = frames.shape[1],
+                           .width = frames.shape[2],
+                           .out_height = height,
+                           .out_width = width,
+                           .span = span,
+                           .scale = {scale[0], scale[1], scale[2]},
+                           .shift = {shift[0], shift[1], shift[2]},
+                           .out = out.data});
 }
 
 }  // namespace

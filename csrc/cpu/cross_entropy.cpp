@@ -10,6 +10,12 @@
 namespace glm4v::GLM4V_ISA {
 namespace {
 
+// The column of the row's target, -1 where another block holds it.
+inline int64_t target_in_block(const CrossEntropy& a, int64_t row) {
+  const int64_t target = a.targets[row];
+  return target >= a.first && target - a.first < a.columns ? target - a.first : -1;
+}
+
 // For a row, over the vocabulary seen so far: m = max z, s = sum e^(z - m), u = sum e^(z - m) (z - m).
 template <typename T>
 void forward(const CrossEntropy& a) {
@@ -44,8 +50,8 @@ void forward(const CrossEntropy& a) {
     a.maximum[row] = m;
     a.sum[row] = sum_s;
     a.weighted[row] = sum_u;
-    const int64_t target = a.targets[row] - a.first;
-    if (target >= 0 && target < a.columns) a.picked[row] = to_float(logits[target]) * a.inverse_temperature;
+    if (const int64_t target = target_in_block(a, row); target >= 0)
+      a.picked[row] = to_float(logits[target]) * a.inverse_temperature;
   });
 }
 
@@ -56,8 +62,8 @@ void backward(const CrossEntropy& a) {
     const float lse = a.log_sum_exp[row], entropy = a.entropy[row];
     const float of_log_prob = a.grad_log_probs[row] * a.inverse_temperature;
     const float of_entropy = a.grad_entropy[row] * a.inverse_temperature;
-    const int64_t target = a.targets[row] - a.first;
-    const bool here = target >= 0 && target < a.columns;
+    const int64_t target = target_in_block(a, row);
+    const bool here = target >= 0;
     // the target's gradient is formed apart, before the logits are overwritten
     const float log_p = here ? to_float(logits[target]) * a.inverse_temperature - lse : 0;
     const float target_grad = of_log_prob * -std::expm1(log_p) - of_entropy * std::exp(log_p) * (log_p + entropy);

@@ -1,5 +1,6 @@
 // Frames of uint8 pixels -> normalised patches in merge order, resized on the way as PIL does (bicubic, antialiased,
-// rounded to uint8 after each axis): the fixed-point arithmetic is PIL's, so that the pixels are equal to the bit.
+// rounded to uint8 after each axis): the fixed-point arithmetic and the order of the axes are those of Pillow 13, so
+// that the pixels are equal to the bit.
 #include "../math/bicubic.h"
 #include "../math/merge_order.h"
 #include "kernels.h"
@@ -73,7 +74,7 @@ void resize_across(const uint8_t* row, Axis& axis, int64_t width, uint8_t* out) 
   }
 }
 
-// `rows` holds horizontally resized rows from input row `top` on, `bytes` bytes each.
+// `rows` holds rows from input row `top` on, `bytes` bytes each.
 void resize_down(const uint8_t* rows, int64_t top, Axis& axis, int64_t y, int64_t bytes, uint8_t* out) {
   const int32_t* weight = &axis.weight[y * axis.width];
   const uint8_t* from = rows + (axis.first[y] - top) * bytes;
@@ -119,9 +120,15 @@ void scatter_row(const uint8_t* pixels, const Values<T>& values, int64_t patch_r
   }
 }
 
+// Pillow 13 (its pull request 9549) resizes the height first where it loses more than twice the pixels the width loses.
+bool height_first(const Patchify& a) {
+  const int64_t rows_lost = a.height - a.out_height, columns_lost = a.width - a.out_width;
+  return rows_lost > 2 * (columns_lost > 0 ? columns_lost : 0);
+}
+
 template <typename T>
 void patchify_as(const Patchify& a) {
-  const bool resizes = a.height != a.out_height || a.width != a.out_width;
+  const bool resizes = a.height != a.out_height || a.width != a.out_width, down_first = height_first(a);
   Axis across(resizes ? a.width : 1, resizes ? a.out_width : 1);
   Axis down(resizes ? a.height : 1, resizes ? a.out_height : 1);
   const Values<T> values(a);
@@ -133,18 +140,20 @@ void patchify_as(const Patchify& a) {
     const int64_t time = index / bands, y0 = index % bands * kBand;
     const int64_t top = resizes ? down.first[y0] : 0;
     const int64_t bottom = resizes ? down.first[y0 + kBand - 1] + down.count[y0 + kBand - 1] : 0;
-    Scratch<uint8_t> rows((bottom - top) * bytes), line(bytes);
+    Scratch<uint8_t> rows(down_first ? 3 * a.width : (bottom - top) * bytes), line(bytes);
     T* out = static_cast<T*>(a.out) + time * frame_patches * patch_size;
     for (int f = 0; f < a.span; ++f) {
       const int64_t number = time * a.span + f;  // an odd count repeats the last frame
       const uint8_t* frame = a.frames + (number < a.frame_count ? number : a.frame_count - 1) * a.height * a.width * 3;
-      for (int64_t y = top; y < bottom; ++y)
+      for (int64_t y = top; y < bottom && !down_first; ++y)
         resize_across(frame + y * a.width * 3, across, a.out_width, rows.get() + (y - top) * bytes);
       for (int64_t y = y0; y < y0 + kBand; ++y) {
-        const uint8_t* pixels = frame + y * bytes;
-        if (resizes) {
+        const uint8_t* pixels = resizes ? line.get() : frame + y * bytes;
+        if (down_first) {
+          resize_down(frame, 0, down, y, 3 * a.width, rows.get());
+          resize_across(rows.get(), across, a.out_width, line.get());
+        } else if (resizes) {
           resize_down(rows.get(), top, down, y, bytes, line.get());
-          pixels = line.get();
         }
         T* place = out + (f * kPatch + y % kPatch) * kPatch;
         scatter_row(pixels, values, y / kPatch, columns, a.span, place);

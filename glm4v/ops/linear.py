@@ -24,12 +24,15 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Raises ValueError for other shapes, types or devices. Source: torch.nn.functional.linear.
     """
     check_float("x", x)
+    if x.ndim < 1:
+        raise ValueError("x: is a scalar; expected [..., in]")
     check_shape("weight", weight, ("out", x.shape[-1]))
     if bias is not None:
         check_shape("bias", bias, weight.shape[:1])
     check_like("x", x, weight=weight, bias=bias)
     if widens(x):
-        return _linear(x.reshape(-1, x.shape[-1]), weight, bias).view(*x.shape[:-1], weight.shape[0])
+        flat = x.reshape(x.shape[:-1].numel(), x.shape[-1])
+        return _linear(flat, weight, bias).view(*x.shape[:-1], weight.shape[0])
     return F.linear(x, weight, bias)
 
 

@@ -22,7 +22,7 @@ def patchify(
 
     images: uint8 on the CPU, [H, W, 3] (a still image) or [F, H, W, 3] (a video; an odd F repeats its last frame).
     mean, std: of the channels, on pixels divided by 255. sizes: (height, width) in pixels of each, multiples of 28;
-    images of another size are resized (bicubic, antialiased, equal to PIL to the bit). dtype: of the patches.
+    images of another size are resized (bicubic, antialiased, equal to Pillow 13 to the bit). dtype: of the patches.
     Returns Patches: image_patches [Pi, 3*1*14*14] and video_patches [Pv, 3*2*14*14] in merge order, elements ordered
     channel, frame, row, column; image_grid_thw and video_grid_thw int64 [N, 3].
     Raises ValueError that names the image. Source: transformers' Glm4vImageProcessorPil; a still image's second,
@@ -64,19 +64,34 @@ def grid_of(image: Tensor, height: int, width: int) -> tuple[int, int, int]:
     return times, height // PATCH, width // PATCH
 
 
+def grids_of(images: list[Tensor], sizes: list[int]) -> tuple[list[tuple[int, int, int]], ...]:
+    """The grids of still images and of videos."""
+    grids: tuple[list[tuple[int, int, int]], ...] = ([], [])
+    for image, height, width in zip(images, sizes[0::2], sizes[1::2], strict=True):
+        grids[image.ndim - 3].append(grid_of(image, height, width))
+    return grids
+
+
+def shapes_of(grids: tuple[list[tuple[int, int, int]], ...]) -> list[tuple[int, int]]:
+    return [(sum(t * h * w for t, h, w in part), 3 * span * PATCH * PATCH) for span, part in enumerate(grids, start=1)]
+
+
 def empty_patches(
     images: list[Tensor], mean: list[float], std: list[float], sizes: list[int], dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    grids: dict[int, list[tuple[int, int, int]]] = {3: [], 4: []}
-    for image, height, width in zip(images, sizes[0::2], sizes[1::2], strict=True):
-        grids[image.ndim].append(grid_of(image, height, width))
-    counts = {ndim: sum(t * h * w for t, h, w in grids[ndim]) for ndim in (3, 4)}
-    return (
-        torch.empty(counts[3], 3 * PATCH * PATCH, dtype=dtype),
-        torch.empty(counts[4], 6 * PATCH * PATCH, dtype=dtype),
-        torch.tensor(grids[3], dtype=torch.int64).view(-1, 3),
-        torch.tensor(grids[4], dtype=torch.int64).view(-1, 3),
-    )
+    grids = grids_of(images, sizes)
+    stills, videos = (torch.empty(shape, dtype=dtype) for shape in shapes_of(grids))
+    still_grids, video_grids = (torch.tensor(part, dtype=torch.int64).view(-1, 3) for part in grids)
+    return stills, videos, still_grids, video_grids
+
+
+def meta(
+    images: list[Tensor], mean: list[float], std: list[float], sizes: list[int], dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    grids = grids_of(images, sizes)
+    stills, videos = (images[0].new_empty(shape, dtype=dtype) for shape in shapes_of(grids))
+    still_grids, video_grids = (images[0].new_empty((len(part), 3), dtype=torch.int64) for part in grids)
+    return stills, videos, still_grids, video_grids
 
 
 def cpu_patchify(
@@ -103,5 +118,5 @@ _patchify = define(
     "patchify(Tensor[] images, float[] mean, float[] std, int[] sizes, ScalarType dtype) "
     "-> (Tensor, Tensor, Tensor, Tensor)",
     cpu_patchify,
-    empty_patches,
+    meta,
 )

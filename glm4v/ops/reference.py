@@ -52,8 +52,13 @@ def merge_order(grid_thw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def resize(frames: Tensor, height: int, width: int) -> Tensor:
-    """uint8 [F, H, W, 3] -> uint8 [F, height, width, 3]: bicubic, antialiased, the bits of PIL: rows, then columns."""
-    for dim, side in ((2, width), (1, height)):
+    """uint8 [F, H, W, 3] -> uint8 [F, height, width, 3]: bicubic, antialiased, the bits of Pillow 13.
+
+    The width comes first, except where the height loses more than twice the pixels it loses (Pillow's #9549).
+    """
+    rows_lost, columns_lost = frames.shape[1] - height, frames.shape[2] - width
+    axes = [(2, width), (1, height)]
+    for dim, side in reversed(axes) if rows_lost > 2 * max(columns_lost, 0) else axes:
         if frames.shape[dim] != side:
             frames = _resample(frames, dim, side)
     return frames

@@ -20,7 +20,7 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     Raises ValueError for other shapes, types or devices. Source: transformers' Glm4vRMSNorm.
     """
     check(x, weight=weight)
-    return _rms_norm(x.reshape(-1, x.shape[-1]), weight, eps).view(x.shape)
+    return _rms_norm(x.reshape(rows(x)), weight, eps).view(x.shape)
 
 
 def add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
@@ -30,7 +30,7 @@ def add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tup
     Raises ValueError for other shapes, types or devices. Source: transformers' Glm4vVisionBlock.
     """
     check(x, residual, weight=weight)
-    flat = (-1, x.shape[-1])
+    flat = rows(x)
     out, h = _add_rms_norm(x.reshape(flat), residual.reshape(flat), weight, eps)
     return out.view(x.shape), h.view(x.shape)
 
@@ -44,9 +44,14 @@ def sandwich_norm(
     Raises ValueError for other shapes, types or devices. Source: transformers' Glm4vTextDecoderLayer.
     """
     check(x, residual, post_weight=post_weight, weight=weight)
-    flat = (-1, x.shape[-1])
+    flat = rows(x)
     h, out = _sandwich_norm(x.reshape(flat), residual.reshape(flat), post_weight, weight, eps)
     return h.view(x.shape), out.view(x.shape)
+
+
+def rows(x: Tensor) -> tuple[int, int]:
+    """The shape of `x` [..., C] as [T, C]; C may be 0."""
+    return x.shape[:-1].numel(), x.shape[-1]
 
 
 def check(x: Tensor, residual: Tensor | None = None, **weights: Tensor) -> None:

@@ -19,7 +19,7 @@ def swiglu(gate_up: Tensor) -> Tensor:
     if gate_up.ndim < 1 or gate_up.shape[-1] % 2:
         raise ValueError(f"gate_up: has shape {list(gate_up.shape)}; expected [..., 2F]")
     features = gate_up.shape[-1] // 2
-    return _swiglu(gate_up.reshape(-1, 2 * features)).view(*gate_up.shape[:-1], features)
+    return _swiglu(gate_up.reshape(gate_up.shape[:-1].numel(), 2 * features)).view(*gate_up.shape[:-1], features)
 
 
 @through_float32
