@@ -3,6 +3,7 @@ float64 twin. What this machine cannot run is said in one line and never counted
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -25,13 +26,19 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"glm4v instruction sets under test: {', '.join(RUNNABLE)}{note}"
 
 
+@contextmanager
+def instruction_set(name: str) -> Iterator[None]:
+    before = native.isa()
+    assert native.use_isa(name)
+    yield
+    native.use_isa(before)
+
+
 @pytest.fixture(params=RUNNABLE)
 def isa(request: pytest.FixtureRequest) -> Iterator[str]:
     """Runs the test once an instruction set."""
-    before = native.isa()
-    assert native.use_isa(request.param)
-    yield request.param
-    native.use_isa(before)
+    with instruction_set(request.param):
+        yield request.param
 
 
 def error(got: Tensor, want: Tensor) -> float:
@@ -69,3 +76,49 @@ def check_against_twin(
 
 def as_tuple(outputs: Any) -> tuple[Tensor, ...]:
     return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
+def results(operator: Callable[..., Any], tensors: Sequence[Tensor], *rest: Any, needs: Sequence[int]) -> list[Tensor]:
+    """Outputs and the gradients of the tensors `needs`, for upstream gradients that are always the same."""
+    inputs = [t.detach().requires_grad_(i in needs) for i, t in enumerate(tensors)]
+    outputs = as_tuple(operator(*inputs, *rest))
+    upstream = [torch.linspace(-1, 1, out.numel()).view(out.shape).to(out.dtype) for out in outputs]
+    return [*outputs, *torch.autograd.grad(outputs, [inputs[i] for i in needs], upstream)]
+
+
+def differentiable(tensors: Sequence[Tensor]) -> list[int]:
+    return [i for i, t in enumerate(tensors) if t.is_floating_point()]
+
+
+def check_same_bits(operator: Callable[..., Any], tensors: Sequence[Tensor], *rest: Any) -> None:
+    """Outputs and gradients have the same bits on every call and for every number of threads."""
+    before = torch.get_num_threads()
+    runs = []
+    for threads in (1, 2, 2):
+        torch.set_num_threads(threads)
+        runs.append(results(operator, tensors, *rest, needs=differentiable(tensors)))
+    torch.set_num_threads(before)
+    for again in runs[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(runs[0], again, strict=True))
+
+
+def check_single_gradients(operator: Callable[..., Any], tensors: Sequence[Tensor], *rest: Any) -> None:
+    """Where only one input needs a gradient it is the same as where all do."""
+    needs = differentiable(tensors)
+    outputs = len(as_tuple(operator(*tensors, *rest)))
+    gradients = results(operator, tensors, *rest, needs=needs)[outputs:]
+    for i, want in zip(needs, gradients, strict=True):
+        (got,) = results(operator, tensors, *rest, needs=[i])[outputs:]
+        assert error(got, want) <= TOLERANCE[tensors[i].dtype], f"gradient of input {i} alone"
+
+
+def check_compiles(operator: Callable[..., Any], tensors: Sequence[Tensor], *rest: Any) -> None:
+    """torch.compile traces the public function whole, forward and backward, with the same results.
+
+    Without code generation, which takes seconds; test_library.py has that for all operators in one graph.
+    """
+    compiled = torch.compile(lambda *t: operator(*t, *rest), fullgraph=True, backend="aot_eager")
+    needs = differentiable(tensors)
+    want = results(operator, tensors, *rest, needs=needs)
+    for a, b in zip(results(compiled, tensors, needs=needs), want, strict=True):
+        torch.testing.assert_close(a, b)

@@ -1,0 +1,140 @@
+"""linear_cross_entropy against its float64 twin, for any upstream gradient of loss, log-probabilities and entropy."""
+
+import importlib
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from glm4v import ops
+from glm4v.ops import reference
+from glm4v.ops.library import native
+from tests.ops.conftest import (
+    DTYPES,
+    RUNNABLE,
+    check_against_twin,
+    check_compiles,
+    check_same_bits,
+    check_single_gradients,
+    instruction_set,
+)
+
+module = importlib.import_module("glm4v.ops.linear_cross_entropy")  # the name in glm4v.ops is the function
+IGNORE = reference.IGNORE
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Several blocks of tokens and of the vocabulary in a small case."""
+    monkeypatch.setattr(module, "TOKENS", 8)
+    monkeypatch.setattr(module, "VOCABULARY", 48)
+
+
+def case(tokens, columns, vocabulary, dtype=torch.float32, ignored=0.3):
+    weight = 2 * torch.randn(vocabulary, columns, dtype=dtype) / columns**0.5
+    targets = torch.randint(0, vocabulary, (tokens,)).masked_fill(torch.rand(tokens) < ignored, IGNORE)
+    return [torch.randn(tokens, columns, dtype=dtype), weight, targets]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_forward_and_gradients(isa, small_blocks, dtype):
+    torch.manual_seed(0)
+    for tokens, columns, vocabulary in [(1, 4, 1), (1, 8, 50), (37, 24, 203), (9, 16, 48), (0, 8, 5)]:
+        tensors = case(tokens, columns, vocabulary, dtype)
+        for temperature in (1.0, 0.7):
+            check_against_twin(ops.linear_cross_entropy, reference.linear_cross_entropy, tensors, temperature)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    tokens=st.integers(0, 40), columns=st.integers(1, 40), vocabulary=st.integers(1, 300), ignored=st.floats(0, 1),
+    isa=st.sampled_from(RUNNABLE),
+)  # fmt: skip
+def test_random_shapes(tokens, columns, vocabulary, ignored, isa):
+    with instruction_set(isa):
+        tensors = case(tokens, columns, vocabulary, ignored=ignored)
+        check_against_twin(ops.linear_cross_entropy, reference.linear_cross_entropy, tensors)
+
+
+def test_blocks_of_the_full_size():
+    tensors = case(1100, 8, 4200)
+    check_against_twin(ops.linear_cross_entropy, reference.linear_cross_entropy, tensors)
+
+
+def test_tokens_without_a_target_give_zero_and_no_gradient():
+    x, weight, targets = case(6, 8, 20, ignored=0)
+    targets[[1, 4]] = IGNORE
+    x.requires_grad_()
+    outputs = ops.linear_cross_entropy(x, weight, targets)
+    (grad,) = torch.autograd.grad(sum(out.sum() for out in outputs), x)
+    assert all(out[[1, 4]].eq(0).all() and out.dtype == torch.float32 for out in outputs)
+    assert grad[[1, 4]].eq(0).all()
+    assert grad[[0, 2, 3, 5]].ne(0).any(1).all()
+
+
+def test_no_targets_at_all():
+    x, weight, targets = (t.requires_grad_(t.is_floating_point()) for t in case(5, 8, 20, ignored=1.1))
+    loss, _, _ = ops.linear_cross_entropy(x, weight, targets)
+    for gradient in torch.autograd.grad(loss.sum(), (x, weight)):
+        assert gradient.eq(0).all()
+
+
+def test_large_logits(isa, small_blocks):
+    """Logits of +-300, a certain target and an impossible one: no overflow, no NaN, and the exact loss."""
+    x, weight = torch.tensor([[1.0], [1.0]]).requires_grad_(), torch.zeros(100, 1)
+    weight[3], weight[70] = 300.0, -300.0
+    weight.requires_grad_()
+    loss, _, entropy = ops.linear_cross_entropy(x, weight, torch.tensor([3, 70]))
+    torch.testing.assert_close(loss, torch.tensor([0.0, 600.0]))
+    torch.testing.assert_close(entropy, torch.zeros(2))
+    for gradient in torch.autograd.grad(loss.sum() + entropy.sum(), (x, weight)):
+        assert gradient.isfinite().all()
+
+
+def test_widened_products(monkeypatch, isa, small_blocks):
+    """As on a CPU without bf16 instructions."""
+    monkeypatch.setattr(module, "widens", lambda x: x.dtype == torch.bfloat16)
+    tensors = case(21, 16, 120, torch.bfloat16)
+    check_against_twin(ops.linear_cross_entropy, reference.linear_cross_entropy, tensors, tolerance=0.5)
+
+
+def test_views_single_gradients_bits_and_threads():
+    x, weight, targets = case(60, 16, 500)
+    views = [x.T.contiguous().T, weight.repeat_interleave(2, 0)[::2], targets.repeat_interleave(2)[::2]]
+    check_against_twin(ops.linear_cross_entropy, reference.linear_cross_entropy, views)
+    check_single_gradients(ops.linear_cross_entropy, [x, weight, targets])
+    check_same_bits(ops.linear_cross_entropy, [x, weight, targets])
+
+
+def test_operator_is_well_formed():
+    x, weight, targets = case(6, 8, 20)
+    arguments = (x.clone().requires_grad_(), weight.clone().requires_grad_(), targets, 1.0)
+    torch.library.opcheck(torch.ops.glm4v.linear_cross_entropy.default, arguments)
+    check_compiles(ops.linear_cross_entropy, [x, weight, targets])
+
+
+def test_bad_input_is_named():
+    x, weight, targets = case(6, 8, 20, ignored=0)
+    bad = [
+        ("x: is torch.int64", (x.long(), weight, targets)),
+        (r"x: has shape \[8\]; expected \[T, C\]", (x[0], weight, targets)),
+        (r"weight: has shape \[20, 7\]; expected \[V, 8\]", (x, weight[:, :7], targets)),
+        ("weight: is torch.bfloat16; expected torch.float32 like x", (x, weight.bfloat16(), targets)),
+        (r"targets: has shape \[5\]; expected \[6\]", (x, weight, targets[:5])),
+        ("targets: is torch.int32; expected torch.int64", (x, weight, targets.int())),
+        ("targets: holds 20 at 0; expected -100 or 0 to 19", (x, weight, torch.full((6,), 20))),
+        ("targets: holds -1 at 2", (x, weight, torch.tensor([0, 0, -1, 0, 0, 0]))),
+        ("temperature: is 0.0; expected a positive number", (x, weight, targets, 0.0)),
+    ]
+    for message, arguments in bad:
+        with pytest.raises(ValueError, match=message):
+            ops.linear_cross_entropy(*arguments)
+
+
+def test_bindings_check_again():
+    logits, targets, statistics = torch.randn(3, 8), torch.zeros(3).long(), torch.zeros(4, 3)
+    with pytest.raises(ValueError, match=r"statistics: has shape \[3, 3\]; expected \[4, 3\]"):
+        native.cross_entropy(logits, targets, statistics[:3], 0, 1.0)
+    with pytest.raises(ValueError, match="first: is -1; expected 0 or more"):
+        native.cross_entropy(logits, targets, statistics, -1, 1.0)
