@@ -220,7 +220,7 @@ def spoil_layout(draw: Draw, x: Tensor) -> Any:
             lambda: x.flatten(),
             lambda: x.to(draw.choice(DTYPES)),
             lambda: x.transpose(0, x.ndim - 1),
-            lambda: x.mT.contiguous().mT,
+            lambda: x.transpose(-1, -2).contiguous().transpose(-1, -2),
             lambda: x.narrow(axis, 0, max(x.shape[axis] - 1, 0)),
             lambda: x.narrow(axis, 0, max(x.shape[axis] - 1, 0)).contiguous(),
             lambda: torch.cat([x, x], axis),
