@@ -60,6 +60,10 @@ def test_equal_to_the_twin(isa, dtype):
     check_equal_to_twin([], None, dtype)
 
 
+def test_strip_of_one_by_four_hundred_tokens():
+    check_equal_to_twin([noise(28, 11200), noise(11200, 28)], None)
+
+
 # height and width, each kept, shrunk, grown or shrunk much more than the other: there PIL resizes the height first
 @pytest.mark.parametrize("width", [56, 50, 100, 300, 1])
 @pytest.mark.parametrize("height", [84, 60, 160, 900, 1])

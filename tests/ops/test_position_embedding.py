@@ -18,13 +18,15 @@ from tests.ops.conftest import (
     instruction_set,
 )
 
-# side of the table, channels, grids: one token, several images and a video, 1 x 400 and 400 x 1 merged tokens, none
+# side of the table, channels, grids: one token, several images and a video, 1 x 400 and 400 x 1 merged tokens,
+# hundreds of small images, none
 CASES = [
     (24, 70, [(1, 2, 2)]),
     (6, 64, [(1, 4, 6), (3, 2, 2), (1, 12, 12)]),
     (24, 5, [(1, 2, 800)]),
     (7, 3, [(1, 800, 2)]),
     (1, 9, [(1, 2, 4)]),
+    (6, 8, [(1, 2, 2)] * 300),
     (4, 8, []),
 ]
 

@@ -20,7 +20,7 @@ from tests.ops.conftest import (
 )
 
 STRIP = [(1, 2, 800)]  # 1 x 400 merged tokens
-GRIDS = [[(1, 2, 2)], [(1, 4, 6), (3, 2, 2), (1, 6, 4)], STRIP, [(1, 400, 2)], []]
+GRIDS = [[(1, 2, 2)], [(1, 4, 6), (3, 2, 2), (1, 6, 4)], STRIP, [(1, 400, 2)], [(1, 2, 2)] * 300, []]
 
 
 def grids(rows):
