@@ -27,22 +27,24 @@ void attend_piece(const PackedAttention& a, const Piece& piece) {
 
   QueryRows<T> rows;
   rows.count = static_cast<int>(left < kQueryRows ? left : kQueryRows);
+  int64_t token = piece.first_row / group, in_group = piece.first_row % group;
   for (int r = 0; r < rows.count; ++r) {
-    const int64_t token = (piece.first_row + r) / group, query = first_query + token;
-    const int64_t head = piece.kv_head * group + (piece.first_row + r) % group;
-    const int64_t causal = keys - queries + token + 1;
+    const int64_t query = first_query + token, head = piece.kv_head * group + in_group;
     rows.query[r] = static_cast<const T*>(a.q.data) + query * a.q.token_stride + head * a.head_dim;
     rows.out[r] = static_cast<T*>(a.out) + (query * a.heads + head) * a.head_dim;
     rows.log_sum_exp[r] = a.log_sum_exp + head * a.queries + query;
-    rows.keys[r] = a.causal ? causal : keys;
+    rows.keys[r] = a.causal ? keys - queries + token + 1 : keys;
+    if (++in_group == group) in_group = 0, ++token;
   }
   const int64_t head_offset = int64_t{piece.kv_head} * a.head_dim;
   const T* const k = static_cast<const T*>(a.k.data) + first_key * a.k.token_stride + head_offset;
   const T* const v = static_cast<const T*>(a.v.data) + first_key * a.v.token_stride + head_offset;
-  ForwardTile<T>(a.head_dim, a.scale)
-      .attend(
-          rows, [&](int64_t j) { return k + j * a.k.token_stride; },
-          [&](int64_t j) { return v + j * a.v.token_stride; });
+  ForwardTile<T>(a.head_dim, a.scale).attend(rows, [&](int64_t first, int count, const T** key, const T** value) {
+    for (int j = 0; j < count; ++j) {
+      key[j] = k + (first + j) * a.k.token_stride;
+      value[j] = v + (first + j) * a.v.token_stride;
+    }
+  });
 }
 
 template <typename T>

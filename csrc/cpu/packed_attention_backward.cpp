@@ -5,7 +5,7 @@
 // The square of (rows of queries) x (keys) of a head is cut into blocks, and a wave is a diagonal of blocks: no two of
 // them add to the same gradient, so threads need no atomics and every sum has one order.
 #include "attention/multiply.h"
-#include "attention/tiles.h"
+#include "attention/softmax.h"
 #include "kernels.h"
 #include "scratch.h"
 #include "threads.h"
@@ -121,7 +121,7 @@ class BackwardBlock {
     stack_rows(row, count, head_dim_, queries_.get(), padded_);
     for (int r = 0; r < kTile; ++r) {
       const int64_t at = r < count ? sequence_.statistic(first_row + r) : 0;
-      log_sum_exp_[r] = r < count ? sequence_.a.log_sum_exp[at] : 0;
+      log_sum_exp_[r] = r < count ? sequence_.a.log_sum_exp[at] * kLog2E : 0;
       delta_[r] = r < count ? sequence_.b.delta[at] : 0;
       visible_[r] = r < count ? static_cast<int32_t>(sequence_.visible(first_row + r) - first_key_) : 0;
     }
@@ -131,9 +131,8 @@ class BackwardBlock {
     if (sequence_.visible(first_row + count - 1) <= first_key_) return;
     lay_out_rows(first_row, count);
     for (int r = 0; r < count; ++r) read(sequence_.grad_row(first_row + r), &grad_queries_[r * padded_]);
-    const int seen = visible_[count - 1];  // keys of the block that any of these rows sees
-    for (int key = 0; key < count_ && key < seen; key += kTile)
-      run_tile(key, static_cast<int>(least(count_ - key, kTile)), count);
+    const int seen = static_cast<int>(least(visible_[count - 1], count_));  // keys of the block that any row sees
+    for (int key = 0; key < seen; key += kTile) run_tile(key, static_cast<int>(least(seen - key, kTile)), count);
     for (int r = 0; r < count; ++r) write(&grad_queries_[r * padded_], sequence_.grad_row(first_row + r));
   }
 
@@ -158,12 +157,13 @@ class BackwardBlock {
 
   // S^T and dP^T to P^T and dS^T as left operands; dS^T also with the keys as depth.
   void differentiate(int key, int keys, int lanes, const float* scores, const float* grads) {
+    const float scale = sequence_.a.scale * kLog2E;
     for (int j = 0; j < keys; j += kDepth<T>)
       for (int i = 0; i < lanes; i += W) {
         F32 grad[kDepth<T>] = {};
         for (int pair = 0; pair < kDepth<T> && j + pair < keys; ++pair) {
           const int at = (j + pair) * kTile + i;
-          const F32 p = exp(load(scores + at) * sequence_.a.scale - load(log_sum_exp_ + i));
+          const F32 p = exp2_of_negative(load(scores + at) * scale - load(log_sum_exp_ + i));
           const F32 seen = load_visible(i) > key + j + pair ? p : F32{};
           grad[pair] = seen * (load(grads + at) - load(delta_ + i)) * sequence_.a.scale;
           store(elements<T>(probabilities_) + at, seen);

@@ -14,22 +14,25 @@ void attend_tile(const PagedAttention& a, int64_t sequence, int64_t kv_head, int
   const int64_t left = queries * group - first_row;
   QueryRows<T> rows;
   rows.count = static_cast<int>(left < kQueryRows ? left : kQueryRows);
+  int64_t token = first_row / group, in_group = first_row % group;
   for (int r = 0; r < rows.count; ++r) {
-    const int64_t token = (first_row + r) / group, query = first_query + token;
-    const int64_t head = kv_head * group + (first_row + r) % group;
+    const int64_t query = first_query + token, head = kv_head * group + in_group;
     rows.query[r] = static_cast<const T*>(a.q.data) + query * a.q.token_stride + head * a.head_dim;
     rows.out[r] = static_cast<T*>(a.out) + (query * a.heads + head) * a.head_dim;
     rows.log_sum_exp[r] = nullptr;
     rows.keys[r] = a.key_lengths[sequence] - queries + token + 1;
+    if (++in_group == group) in_group = 0, ++token;
   }
   const int32_t* const blocks = a.block_table + sequence * a.max_blocks;
-  const auto place = [&](int64_t j) {
-    return ((blocks[j / a.block_size] * a.block_size + j % a.block_size) * a.kv_heads + kv_head) * a.head_dim;
-  };
-  ForwardTile<T>(a.head_dim, a.scale)
-      .attend(
-          rows, [&](int64_t j) { return static_cast<const T*>(a.k_cache) + place(j); },
-          [&](int64_t j) { return static_cast<const T*>(a.v_cache) + place(j); });
+  ForwardTile<T>(a.head_dim, a.scale).attend(rows, [&](int64_t first, int count, const T** key, const T** value) {
+    int64_t block = first / a.block_size, place = first % a.block_size;
+    for (int j = 0; j < count; ++j) {
+      const int64_t offset = ((blocks[block] * a.block_size + place) * a.kv_heads + kv_head) * a.head_dim;
+      key[j] = static_cast<const T*>(a.k_cache) + offset;
+      value[j] = static_cast<const T*>(a.v_cache) + offset;
+      if (++place == a.block_size) place = 0, ++block;
+    }
+  });
 }
 
 template <typename T>

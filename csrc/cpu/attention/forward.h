@@ -10,8 +10,8 @@
 namespace glm4v::GLM4V_ISA {
 namespace {
 
-// Rows taken together: 16 register blocks share the cost of laying out a tile of keys.
-constexpr int kQueryRows = 96;
+// Rows taken together: 32 register blocks share the cost of laying out a tile of keys.
+constexpr int kQueryRows = 192;
 
 template <typename T>
 struct QueryRows {
@@ -28,35 +28,34 @@ class ForwardTile {
   ForwardTile(int head_dim, float scale)
       : head_dim_(head_dim),
         padded_(round_up(head_dim, W)),
-        scale_(scale),
+        scale_(scale * kLog2E),
         queries_(kQueryRows * head_dim / kDepth<T>),
         keys_(head_dim / kDepth<T> * kTile),
         values_(kTile / kDepth<T> * padded_),
         sums_(kQueryRows * padded_) {}
 
-  // key(j) and value(j) give where key and value j of the sequence lie.
-  template <typename Key, typename Value>
-  void attend(const QueryRows<T>& rows, Key&& key, Value&& value) {
+  // locate(first, count, keys, values) says where the keys and values from `first` on lie.
+  template <typename Locate>
+  void attend(const QueryRows<T>& rows, Locate&& locate) {
     copy_rows(rows.query, rows.count, head_dim_, queries_.get());
     for (int r = 0; r < rows.count; ++r) softmax_[r] = {};
     for (int i = 0; i < rows.count * padded_; i += W) store(&sums_[i], F32{});
     const int64_t keys = rows.keys[rows.count - 1];
     for (int64_t first = 0; first < keys; first += kTile) {
       const int count = static_cast<int>(keys - first < kTile ? keys - first : kTile);
-      lay_out(first, count, key, value);
+      lay_out(first, count, locate);
       for (int r = 0; r < rows.count; r += kBlockRows) attend_block(rows, r, first, count);
     }
     for (int r = 0; r < rows.count; ++r) finish(rows, r);
   }
 
  private:
-  template <typename Key, typename Value>
-  void lay_out(int64_t first, int count, Key&& key, Value&& value) {
-    const T* row[kTile];
-    for (int j = 0; j < count; ++j) row[j] = key(first + j);
-    transpose_rows(row, count, head_dim_, keys_.get());
-    for (int j = 0; j < count; ++j) row[j] = value(first + j);
-    stack_rows(row, count, head_dim_, values_.get(), padded_);
+  template <typename Locate>
+  void lay_out(int64_t first, int count, Locate&& locate) {
+    const T *keys[kTile], *values[kTile];
+    locate(first, count, keys, values);
+    transpose_rows(keys, count, head_dim_, keys_.get());
+    stack_rows(values, count, head_dim_, values_.get(), padded_);
   }
 
   // One block of rows against one tile of keys; scores and probabilities stay in the first-level cache.
