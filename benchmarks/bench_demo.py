@@ -19,6 +19,7 @@ from glm4v.benchmarks import harness
 from glm4v.eval.summary import NORMAL_95, summarise
 from glm4v.train import sft
 from glm4v.train.recipe import SftRecipe, load_recipe
+from glm4v.train.run import Interrupted
 
 STAGES = ("untrained", "pretrain", "sft", "rlcs", "control")
 DELTAS = {"sft -> rlcs": ("sft", "rlcs"), "control -> rlcs": ("control", "rlcs")}
@@ -42,8 +43,11 @@ def run(seeds: Sequence[int] = (0, 1, 2), heldout: int = 1000, out: Path = RESUL
     }
     for seed in seeds:
         folder = RUNS / f"seed_{seed}"
-        demo.run(folder, seed=seed, heldout=heldout, resume=True)
-        steps = train_control(folder, seed)
+        try:
+            demo.run(folder, seed=seed, heldout=heldout, resume=True)
+            steps = train_control(folder, seed)
+        except KeyboardInterrupt:
+            raise Interrupted("stopped; go on with the same command, such as: glm4v bench demo") from None
         records[seed] = {stage: read_records(folder, stage) for stage in STAGES}
         seconds = json.loads((folder / "seconds.json").read_text(encoding="utf-8"))
         result["seeds"][str(seed)] = compare(records[seed]) | {"seconds": seconds, "control_steps": steps}
