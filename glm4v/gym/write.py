@@ -61,7 +61,8 @@ def write(
     """Writes out/{pretrain,sft,rl,validation,heldout}.jsonl and out/images; counts are problems a domain.
 
     Lines alternate over the domains and go round the tiers, so that the first n lines are a fair sample; in pretraining
-    easy tiers come more often. A split with count 0 is not written. Raises ValueError for an unknown domain, a negative count or fewer than one worker.
+    easy tiers come more often. A split with count 0 is not written. Raises ValueError for an unknown domain, a negative
+    count or fewer than one worker, ImportError where the packages of the [gym] extra are missing.
     """
     out = Path(out)
     counts = {"pretrain": pretrain, "sft": sft, "rl": rl, "validation": validation, "heldout": heldout}
