@@ -14,17 +14,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Cell = tuple[str, str]  # (domain, tier)
-# A cell that nothing is known of, or whose evidence has aged away, is taken to be of middle difficulty: it gets drawn.
-UNKNOWN = 0.5
+# A cell that nothing is known of, or whose evidence has aged away, is taken to be of middle difficulty, so it gets
+# drawn: Beta(1, 1), which counts for two trials.
+UNKNOWN, UNKNOWN_TRIALS = 0.5, 2.0
 
 
 class Curriculum:
     """Estimates and draws over a pool of problems, which are known by their index 0..n-1.
 
-    Evidence (passes and trials) loses the factor `ageing` with every update, because the model changes; an estimate
-    is evidence plus `prior` trials at the cell's rate (for a problem) or at 0.5 (for a cell). So a new problem starts
-    from its cell, and what was always right comes back when it may have been forgotten. `floor` in (0, 1] is the
-    weight of a hopeless or a mastered problem relative to the best one; 1 draws uniformly.
+    Evidence (passes and trials) loses the factor `ageing` with every update, because the model changes. An estimate is
+    evidence plus, for a problem, `prior` trials at its cell's rate, and for a cell two at 0.5: a new problem starts from
+    its cell, and what was always right comes back when it may have been forgotten. `floor` in (0, 1] is the weight of
+    a hopeless or a mastered problem relative to the best one; 1 draws uniformly.
     The draws of a step depend on (seed, number of draws before) alone.
     """
 
@@ -61,7 +62,7 @@ class Curriculum:
 
     def cell_pass_rates(self) -> NDArray[np.float64]:
         """Estimated pass rate of each of `self.cells`."""
-        return (self._cell_passes + self._prior * UNKNOWN) / (self._cell_trials + self._prior)
+        return (self._cell_passes + UNKNOWN_TRIALS * UNKNOWN) / (self._cell_trials + UNKNOWN_TRIALS)
 
     def pass_rates(self, problems: NDArray[np.integer] | Sequence[int]) -> NDArray[np.float64]:
         """Estimated pass rate of each problem."""

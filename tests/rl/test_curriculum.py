@@ -54,12 +54,9 @@ def test_new_problems_start_from_their_cell_and_evidence_ages():
     curriculum = Curriculum([("a", "1")] * 10 + [("a", "2")] * 10, prior=8.0, ageing=0.5)
     assert curriculum.pass_rates([0, 10]).tolist() == [0.5, 0.5]
     curriculum.update([0], torch.ones(1, 8))
-    assert curriculum.cell_pass_rates().tolist() == [0.75, 0.5]  # (8 + 8 * 0.5) / 16
-    assert curriculum.pass_rates([0, 1, 10]).tolist() == [
-        0.875,
-        0.75,
-        0.5,
-    ]  # (8 + 8 * 0.75) / 16; the cell's; untouched
+    assert curriculum.cell_pass_rates().tolist() == [0.9, 0.5]  # (8 + 1) / (8 + 2)
+    rates = curriculum.pass_rates([0, 1, 10]).tolist()
+    assert rates == pytest.approx([(8 + 8 * 0.9) / 16, 0.9, 0.5])  # its own and its cell's; its cell's; nothing known
     for _ in range(40):
         curriculum.update([], torch.ones(0, 8))
     assert curriculum.pass_rates([0, 1]).tolist() == pytest.approx([0.5, 0.5], abs=1e-6)  # forgotten: drawn again
@@ -68,8 +65,8 @@ def test_new_problems_start_from_their_cell_and_evidence_ages():
 def test_offline_pass_rates_are_the_first_evidence():
     curriculum = Curriculum([("a", "1")] * 2 + [("a", "2")] * 2, prior=8.0)
     curriculum.start_from([1.0, 0.8, 0.1, 0.1], trials=24)
-    assert curriculum.cell_pass_rates().tolist() == pytest.approx([(24 * 0.9 + 4) / 32, (24 * 0.1 + 4) / 32])
-    assert curriculum.pass_rates([0, 1]).tolist() == pytest.approx([(24 * 0.9 + 4) / 32] * 2)
+    assert curriculum.cell_pass_rates().tolist() == pytest.approx([(24 * 0.9 + 1) / 26, (24 * 0.1 + 1) / 26])
+    assert curriculum.pass_rates([0, 1]).tolist() == pytest.approx([(24 * 0.9 + 1) / 26] * 2)
 
 
 def test_mastered_problems_are_drawn_less_inside_a_cell():
