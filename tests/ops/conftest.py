@@ -117,6 +117,7 @@ def check_compiles(operator: Callable[..., Any], tensors: Sequence[Tensor], *res
 
     Without code generation, which takes seconds; test_library.py has that for all operators in one graph.
     """
+    torch.compiler.reset()  # one function compiled anew for every operator would reach the limit of recompilations
     compiled = torch.compile(lambda *t: operator(*t, *rest), fullgraph=True, backend="aot_eager")
     needs = differentiable(tensors)
     want = results(operator, tensors, *rest, needs=needs)
