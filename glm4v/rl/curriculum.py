@@ -23,9 +23,9 @@ class Curriculum:
     """Estimates and draws over a pool of problems, which are known by their index 0..n-1.
 
     Evidence (passes and trials) loses the factor `ageing` with every update, because the model changes. An estimate is
-    evidence plus, for a problem, `prior` trials at its cell's rate, and for a cell two at 0.5: a new problem starts at
-    its cell's, and what was always right comes back when it may have been forgotten. `floor` in (0, 1] is the weight of
-    a hopeless or a mastered problem relative to the best one; 1 draws uniformly.
+    evidence plus, for a problem, `prior` trials at its cell's rate, and for a cell two at 0.5: new problems start from
+    their cell, and what was always right comes back when it may have been forgotten. `floor` in (0, 1] is the weight
+    of a hopeless or a mastered problem relative to the best one; 1 draws uniformly.
     The draws of a step depend on (seed, number of draws before) alone.
     """
 
