@@ -14,7 +14,9 @@ def update(root: Path) -> str:
     readme = (root / "README.md").read_text(encoding="utf-8")
     before, _, rest = readme.partition(BEGIN)
     _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{chr(10).join(lines(root / 'benchmarks' / 'results'))}\n\n{END}{after}"
+    measured = list(lines(root / "benchmarks" / "results"))
+    section = "\n".join(["", "## Measured", "", *measured, ""]) if measured else ""
+    return f"{before}{BEGIN}\n{section}{END}{after}"
 
 
 def lines(results: Path) -> Iterator[str]:
@@ -84,6 +86,7 @@ def demo_lines(result: dict[str, Any]) -> Iterator[str]:
         yield demo_line(name, part, lambda figures: figures)
     for domain in result["all"]["stages"]["sft"]["domains"]:
         yield demo_line(domain, result["all"], lambda figures, domain=domain: figures["domains"][domain])
+    yield ""
 
 
 def demo_line(name: str, part: dict[str, Any], of: Any) -> str:
