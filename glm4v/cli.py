@@ -32,13 +32,17 @@ Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder of the demo.")] = Path("runs/demo"), resume: Resume = False
+    out: Annotated[Path, typer.Option(help="Folder of the demo.")] = Path("runs/demo"),
+    resume: Resume = False,
+    rehearse: Annotated[
+        bool, typer.Option("--rehearse", help="Two steps a stage: does everything work?")
+    ] = False,
 ) -> None:
     """Build data, pretrain, fine-tune, reinforce, evaluate and report: a small model, from nothing, on this machine."""
     with plain_errors():
         from glm4v import demo
 
-        demo.run(out, resume=resume)
+        demo.run(out, resume=resume, rehearse=rehearse)
 
 
 @app.command()
@@ -168,7 +172,7 @@ def bench(
         list[str] | None, typer.Argument(metavar="[OP ...|all|model|demo]", help="Operators; nothing means all.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="JSON file of the results [all, demo: into benchmarks/results].")
+        Path | None, typer.Option(help="JSON file of the results; all and demo go into benchmarks/results without it.")
     ] = None,
     seeds: Annotated[int, typer.Option(help="demo: how many, from 0 on.")] = 3,
     heldout: Annotated[int, typer.Option(help="demo: problems a domain.")] = 1000,

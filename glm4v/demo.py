@@ -7,7 +7,7 @@ demo is run again with `resume`; one that was stopped goes on from its newest ch
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,9 @@ from glm4v.train.recipe import PretrainRecipe, SftRecipe, load_recipe
 from glm4v.train.run import Interrupted
 from glm4v.train.start import load_model, load_processor
 
+SAMPLES = {"pretrain": 2000, "sft": 400, "rl": 2000, "validation": 50}  # a domain
+REHEARSAL = {"pretrain": 10, "sft": 10, "rl": 10, "validation": 5}
+REHEARSAL_STEPS = ["steps=2", "optim.warmup_steps=0", "data.max_tokens=1024"]
 MAX_NEW_TOKENS = 40  # of an answer; no worked example is longer
 
 STAGES: dict[str, tuple[Any, Callable[[Any], Path], str]] = {
@@ -49,13 +52,14 @@ STAGES: dict[str, tuple[Any, Callable[[Any], Path], str]] = {
 console = Console()
 
 
-def run(out: Path, *, resume: bool = False, seed: int = 0, heldout: int = 100) -> Path:
+def run(out: Path, *, resume: bool = False, seed: int = 0, heldout: int = 100, rehearse: bool = False) -> Path:
     """Run the demo in the folder `out` and return the path of its report.
 
     Args:
         resume: go on with what stands in `out`; without it a folder that holds a demo is refused.
         seed: of data, weights, batches and rollouts.
         heldout: problems a domain to evaluate on after each stage; their source images are never trained on.
+        rehearse: two steps of each stage on little data: shows within minutes that everything works, teaches nothing.
 
     Raises:
         FileExistsError: `out` holds a demo and `resume` is false.
@@ -65,10 +69,10 @@ def run(out: Path, *, resume: bool = False, seed: int = 0, heldout: int = 100) -
     if out.exists() and any(out.iterdir()) and not resume:
         raise FileExistsError(f"out: {out} holds a demo already; go on with it by --resume, or delete it")
     try:
-        make_data(out, seed, heldout)
+        make_data(out, seed, heldout, REHEARSAL if rehearse else SAMPLES)
         evaluate(out, "untrained", partial(untrained_model, seed))
         for stage in STAGES:
-            train(out, stage, seed)
+            train(out, stage, seed, REHEARSAL_STEPS if rehearse else [])
             evaluate(out, stage, partial(Glm4v.from_pretrained, out / stage / "model"))
     except KeyboardInterrupt:
         raise Interrupted(f"stopped; go on with: glm4v demo --out {out} --resume") from None
@@ -82,7 +86,7 @@ def say(text: str) -> None:
     console.print(f"\n[bold cyan]{text}[/]", highlight=False)
 
 
-def make_data(out: Path, seed: int, heldout: int) -> None:
+def make_data(out: Path, seed: int, heldout: int, samples: dict[str, int]) -> None:
     """The gym's files in out/data, all of them or none."""
     data = out / "data"
     if data.exists():
@@ -95,17 +99,17 @@ def make_data(out: Path, seed: int, heldout: int) -> None:
         gym.write(
             unfinished,
             seed=seed,
-            pretrain=2000,
-            sft=400,
-            rl=2000,
-            validation=50,
+            pretrain=samples["pretrain"],
+            sft=samples["sft"],
+            rl=samples["rl"],
+            validation=samples["validation"],
             heldout=heldout,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
         unfinished.rename(data)
 
 
-def train(out: Path, stage: str, seed: int) -> None:
+def train(out: Path, stage: str, seed: int, overrides: Sequence[str] = ()) -> None:
     """One stage by its recipe demo_<stage>, unless out/<stage> holds its final model."""
     if (out / stage / "model").exists():
         return
@@ -118,7 +122,7 @@ def train(out: Path, stage: str, seed: int) -> None:
     if before:
         paths.append(f"model.path={out / before / 'model'}")
     with timed(out, stage):
-        run_stage(load_recipe(f"demo_{stage}", paths, kind))
+        run_stage(load_recipe(f"demo_{stage}", [*paths, *overrides], kind))
 
 
 def untrained_model(seed: int) -> Glm4v:
