@@ -34,9 +34,7 @@ Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
 def demo(
     out: Annotated[Path, typer.Option(help="Folder of the demo.")] = Path("runs/demo"),
     resume: Resume = False,
-    rehearse: Annotated[
-        bool, typer.Option("--rehearse", help="Two steps a stage: does everything work?")
-    ] = False,
+    rehearse: Annotated[bool, typer.Option("--rehearse", help="Two steps a stage: does everything work?")] = False,
 ) -> None:
     """Build data, pretrain, fine-tune, reinforce, evaluate and report: a small model, from nothing, on this machine."""
     with plain_errors():
