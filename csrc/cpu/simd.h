@@ -213,7 +213,7 @@ inline F32 exp2_of_negative(F32 x) {
   p = p * r + 2.40226507e-1f;
   p = p * r + 6.93147181e-1f;
   p = p * r + 1.0f;
-  const F32 scaled = (F32)((I32)p + ((I32)shifted << 23));
+  const F32 scaled = (F32)((U32)p + ((U32)shifted << 23));  // unsigned: a wrong x > 0 wraps around
   return x < low ? F32{} : scaled;
 }
 
