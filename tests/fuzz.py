@@ -163,7 +163,7 @@ def packed_attention(draw: Draw) -> list[Any]:
 
 def packed_attention_backward(draw: Draw) -> list[Any]:
     q, k, v, out, log_sum_exp, *rest = packed_attention(draw)
-    gradients = [torch.zeros(x.shape) for x in (q, k, v)]
+    gradients = [torch.empty(x.shape, dtype=kind) for kind in (q.dtype, torch.float32) for x in (q, k, v)]
     return [out.clone(), q, k, v, out, log_sum_exp, log_sum_exp.clone(), *gradients, *rest]
 
 

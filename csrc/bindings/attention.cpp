@@ -60,27 +60,32 @@ void packed_attention(py::object q, py::object k, py::object v, py::object out, 
              view(cu_seqlens_q, "cu_seqlens_q"), view(cu_seqlens_k, "cu_seqlens_k"), causal, scale));
 }
 
+// grad like x; sum as well, in float32.
+Gradient gradient_of(const View& grad, const View& sum, const View& x) {
+  expect_dtype(grad, x.dtype);
+  expect_dtype(sum, DType::f32);
+  for (const View* v : {&grad, &sum}) expect_shape(*v, {x.shape[0], x.shape[1], x.shape[2]});
+  return {.out = grad.data, .sum = sum.as<float>()};
+}
+
 void packed_attention_backward(py::object grad_out_, py::object q_, py::object k_, py::object v_, py::object out,
-                               py::object log_sum_exp_, py::object delta_, py::object grad_q_, py::object grad_k_,
-                               py::object grad_v_, py::object cu_seqlens_q, py::object cu_seqlens_k, bool causal,
-                               float scale) {
+                               py::object log_sum_exp_, py::object delta_, py::object grad_q, py::object grad_k,
+                               py::object grad_v, py::object sum_q, py::object sum_k, py::object sum_v,
+                               py::object cu_seqlens_q, py::object cu_seqlens_k, bool causal, float scale) {
   const View grad_out = view(grad_out_, "grad_out", 2), q = view(q_, "q", 2), k = view(k_, "k", 2),
-             v = view(v_, "v", 2), log_sum_exp = view(log_sum_exp_, "log_sum_exp"), delta = view(delta_, "delta"),
-             grad_q = view(grad_q_, "grad_q"), grad_k = view(grad_k_, "grad_k"), grad_v = view(grad_v_, "grad_v");
+             v = view(v_, "v", 2), log_sum_exp = view(log_sum_exp_, "log_sum_exp"), delta = view(delta_, "delta");
   const PackedAttention forward = packed(q, k, v, view(out, "out"), log_sum_exp, view(cu_seqlens_q, "cu_seqlens_q"),
                                          view(cu_seqlens_k, "cu_seqlens_k"), causal, scale);
   expect_dtype(grad_out, q.dtype);
   expect_shape(grad_out, {q.shape[0], q.shape[1], q.shape[2]});
-  for (const View* x : {&delta, &grad_q, &grad_k, &grad_v}) expect_dtype(*x, DType::f32);
+  expect_dtype(delta, DType::f32);
   expect_shape(delta, {q.shape[1], q.shape[0]});
-  expect_shape(grad_q, {q.shape[0], q.shape[1], q.shape[2]});
-  for (const View* x : {&grad_k, &grad_v}) expect_shape(*x, {k.shape[0], k.shape[1], k.shape[2]});
   run(kernels().packed_attention_backward, {.forward = forward,
                                             .grad_out = tokens_of(grad_out),
                                             .delta = delta.as<float>(),
-                                            .grad_q = grad_q.as<float>(),
-                                            .grad_k = grad_k.as<float>(),
-                                            .grad_v = grad_v.as<float>()});
+                                            .q = gradient_of(view(grad_q, "grad_q"), view(sum_q, "sum_q"), q),
+                                            .k = gradient_of(view(grad_k, "grad_k"), view(sum_k, "sum_k"), k),
+                                            .v = gradient_of(view(grad_v, "grad_v"), view(sum_v, "sum_v"), v)});
 }
 
 // Every sequence has at least as many keys as queries, and the blocks of its keys are blocks of the cache.

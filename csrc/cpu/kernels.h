@@ -131,11 +131,18 @@ struct PackedAttention {
   float* log_sum_exp;  // [heads, queries]
 };
 
+// Like q, k or v without gaps. `sum` is scratch for what blocks have added so far, read and written only where a
+// gradient comes from several of them; float32 gradients may take `out` itself for it.
+struct Gradient {
+  void* out;
+  float* sum;
+};
+
 struct PackedAttentionBackward {
   PackedAttention forward;  // with the out and log_sum_exp it gave
   TokenHeads grad_out;
-  float* delta;                     // [heads, queries] scratch
-  float *grad_q, *grad_k, *grad_v;  // like q, k, v without gaps; gradients are added to what is there
+  float* delta;  // [heads, queries] scratch
+  Gradient q, k, v;
 };
 
 // Queries are the last of their sequence's key_lengths tokens, whose keys and values lie in the blocks of the table.

@@ -102,10 +102,11 @@ def cpu_backward(
     causal: bool,
     scale: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    delta = torch.empty_like(log_sum_exp)
-    gradients = tuple(x.new_zeros(x.shape, dtype=torch.float32) for x in (q, k, v))
+    tensors = [kernel_type(x) for x in (grad_out, q, k, v, out)]
+    gradients = [x.new_empty(x.shape) for x in tensors[1:4]]
+    sums = [x if x.dtype == torch.float32 else x.new_empty(x.shape, dtype=torch.float32) for x in gradients]
     native.packed_attention_backward(
-        *(kernel_type(x) for x in (grad_out, q, k, v, out)), log_sum_exp, delta, *gradients,
+        *tensors, log_sum_exp, torch.empty_like(log_sum_exp), *gradients, *sums,
         cu_seqlens_q.contiguous(), cu_seqlens_k.contiguous(), causal, scale,
     )  # fmt: skip
     grad_q, grad_k, grad_v = (gradient.to(q.dtype) for gradient in gradients)

@@ -242,9 +242,10 @@ def test_bindings_check_again():
         native.packed_attention(q, k, v, out, log_sum_exp[:, :8].contiguous(), lengths, lengths, False, 1.0)
     with pytest.raises(ValueError, match="q: dimension 2 has stride"):
         native.packed_attention(q[:, :, ::2], k, v, out, log_sum_exp, lengths, lengths, False, 1.0)
-    gradients = [torch.zeros_like(x) for x in (q, k, v)]
-    with pytest.raises(ValueError, match=r"grad_k: has shape \[8, 2, 32\]"):
-        native.packed_attention_backward(
-            out, q, k, v, out, log_sum_exp, log_sum_exp.clone(), gradients[0], gradients[1][:8], gradients[2],
-            lengths, lengths, False, 1.0,
-        )  # fmt: skip
+    gradients = [torch.empty_like(x) for x in (q, k, v)]
+    saved = (out, q, k, v, out, log_sum_exp, log_sum_exp.clone())
+    for name, sums in (("grad_k", gradients), ("sum_k", [x.clone() for x in gradients])):
+        short = [*gradients, *sums]
+        short[1 if name == "grad_k" else 4] = gradients[1][:8]
+        with pytest.raises(ValueError, match=rf"{name}: has shape \[8, 2, 32\]"):
+            native.packed_attention_backward(*saved, *short, lengths, lengths, False, 1.0)

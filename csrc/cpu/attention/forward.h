@@ -44,7 +44,7 @@ class ForwardTile {
     for (int64_t first = 0; first < keys; first += kTile) {
       const int count = static_cast<int>(keys - first < kTile ? keys - first : kTile);
       lay_out(first, count, locate);
-      for (int r = 0; r < rows.count; r += kBlockRows) attend_block(rows, r, first, count);
+      for (int r = 0; r < rows.count; r += kRegisterRows) attend_block(rows, r, first, count);
     }
     for (int r = 0; r < rows.count; ++r) finish(rows, r);
   }
@@ -60,7 +60,7 @@ class ForwardTile {
 
   // One block of rows against one tile of keys; scores and probabilities stay in the first-level cache.
   void attend_block(const QueryRows<T>& rows, int first_row, int64_t first_key, int tile_keys) {
-    const int count = rows.count - first_row < kBlockRows ? rows.count - first_row : kBlockRows;
+    const int count = rows.count - first_row < kRegisterRows ? rows.count - first_row : kRegisterRows;
     const auto visible = [&](int r) {
       const int64_t seen = rows.keys[first_row + r] - first_key;
       return static_cast<int>(seen < tile_keys ? seen : tile_keys);
@@ -68,8 +68,8 @@ class ForwardTile {
     const int most = visible(count - 1);
     if (most <= 0) return;
     const int columns = round_up(most, W), units = head_dim_ / kDepth<T>;
-    alignas(64) float scores[kBlockRows * kTile];
-    alignas(64) Unit<T> probabilities[kBlockRows * kTile / kDepth<T>];
+    alignas(64) float scores[kRegisterRows * kTile];
+    alignas(64) Unit<T> probabilities[kRegisterRows * kTile / kDepth<T>];
 
     multiply(count, columns, units, Left<Unit<T>>{&queries_[first_row * units], units, 1}, {keys_.get(), kTile},
              {scores, kTile, false});

@@ -7,7 +7,7 @@ namespace glm4v::GLM4V_ISA {
 namespace {
 
 // Sums in registers: 6 x 4 vectors of 32, 6 x 2 of 16, which leaves room for the vectors of B and one of A.
-constexpr int kRows = kRegisters ? kBlockRows : 1;
+constexpr int kRows = kRegisters ? kRegisterRows : 1;
 constexpr int kVectors = kRegisters == 32 ? 4 : 2;
 
 template <typename U, int R, int N>

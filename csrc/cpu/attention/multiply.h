@@ -25,7 +25,7 @@ struct Result {
   bool accumulate;  // else what was there is overwritten
 };
 
-constexpr int kBlockRows = 6;  // rows of a register block: tiles are best cut into multiples of it
+constexpr int kRegisterRows = 6;  // rows of a register block: tiles are best cut into multiples of it
 
 // columns is a multiple of W; depth counts units (tiles.h): floats, or pairs of bf16.
 void multiply(int rows, int columns, int depth, Left<float> a, Right<float> b, Result c);
