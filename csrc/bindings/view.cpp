@@ -94,23 +94,20 @@ View optional_view(const py::handle& tensor, const char* name) {
 }
 
 void expect_float(const View& v) {
-  require(v.dtype == DType::f32 || v.dtype == DType::bf16, v.name,
-          std::string("is ") + dtype_name(v.dtype) + "; expected float32 or bfloat16");
+  if (v.dtype != DType::f32 && v.dtype != DType::bf16)
+    fail(v.name, std::string("is ") + dtype_name(v.dtype) + "; expected float32 or bfloat16");
 }
 
 void expect_shape(const View& v, std::initializer_list<int64_t> shape) {
-  bool same = v.rank == static_cast<int>(shape.size());
+  const auto fits = [](int64_t wanted, int64_t size) { return wanted < 0 || wanted == size; };
+  if (std::equal(shape.begin(), shape.end(), v.shape, v.shape + v.rank, fits)) return;
   std::string wanted;
-  int i = 0;
-  for (int64_t size : shape) {
-    same = same && (size < 0 || v.shape[i] == size);
-    wanted += (i++ ? ", " : "") + (size < 0 ? std::string("*") : std::to_string(size));
-  }
-  require(same, v.name, "has shape " + shape_text(v) + "; expected [" + wanted + "]");
+  for (int64_t size : shape) wanted += (wanted.empty() ? "" : ", ") + (size < 0 ? "*" : std::to_string(size));
+  fail(v.name, "has shape " + shape_text(v) + "; expected [" + wanted + "]");
 }
 
 void expect_dtype(const View& v, DType dtype) {
-  require(v.dtype == dtype, v.name, std::string("is ") + dtype_name(v.dtype) + "; expected " + dtype_name(dtype));
+  if (v.dtype != dtype) fail(v.name, std::string("is ") + dtype_name(v.dtype) + "; expected " + dtype_name(dtype));
 }
 
 void expect_cu_seqlens(const View& v, int64_t total) {

@@ -11,16 +11,18 @@ std::vector<Grid> read_grids(const View& grid_thw, int64_t patches) {
   int64_t first_patch = 0, first_row = 0;
   for (int64_t i = 0; i < grid_thw.shape[0]; ++i) {
     const int64_t* g = grid_thw.as<const int64_t>() + 3 * i;
-    const std::string text = "row " + std::to_string(i) + " is (" + std::to_string(g[0]) + ", " + std::to_string(g[1]) +
-                             ", " + std::to_string(g[2]) + ")";
+    const auto text = [&] {
+      return "row " + std::to_string(i) + " is (" + std::to_string(g[0]) + ", " + std::to_string(g[1]) + ", " +
+             std::to_string(g[2]) + ")";
+    };
     for (int axis = 0; axis < 3; ++axis)
-      require(g[axis] > 0 && g[axis] < kLimit, grid_thw.name, text + "; expected numbers from 1 to 1048575");
-    require(g[1] % 2 == 0 && g[2] % 2 == 0, grid_thw.name, text + "; expected even height and width");
+      if (g[axis] <= 0 || g[axis] >= kLimit) fail(grid_thw.name, text() + "; expected numbers from 1 to 1048575");
+    if (g[1] % 2 || g[2] % 2) fail(grid_thw.name, text() + "; expected even height and width");
     grids.push_back({g[0], g[1], g[2], first_patch, first_row});
     first_patch += g[0] * g[1] * g[2];
     first_row += g[0] * g[1];
-    require(first_patch <= patches, grid_thw.name,
-            "holds more than the " + std::to_string(patches) + " patches given, at " + text);
+    if (first_patch > patches)
+      fail(grid_thw.name, "holds more than the " + std::to_string(patches) + " patches given, at " + text());
   }
   require(first_patch == patches, grid_thw.name,
           "holds " + std::to_string(first_patch) + " patches; expected " + std::to_string(patches));
