@@ -1,8 +1,10 @@
-"""The hash of the C++ sources that a built extension carries; run by CMake as a script, imported by glm4v.ops."""
+"""Whether a built extension fits its C++ sources: run by CMake as a script, imported by glm4v.ops and the doctor."""
 
 import hashlib
 import sys
 from pathlib import Path
+
+BUILD_COMMAND = "pip install -e . --no-build-isolation"
 
 
 def source_hash(root: Path) -> str:
@@ -13,6 +15,12 @@ def source_hash(root: Path) -> str:
         digest.update(str(path.relative_to(root)).encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def is_stale(built_from: str) -> bool:
+    """Whether sources stand beside the package (an editable install) whose hash is another than `built_from`."""
+    root = Path(__file__).parents[1]
+    return (root / "csrc").is_dir() and source_hash(root) != built_from
 
 
 if __name__ == "__main__":

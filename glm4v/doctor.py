@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import glm4v
+from glm4v.build_info import BUILD_COMMAND, is_stale
 
 
 @dataclass(frozen=True)
@@ -42,19 +43,15 @@ def examine() -> Iterator[Finding]:
 
 
 def examine_extension() -> Iterator[Finding]:
-    from glm4v.build_info import source_hash
-
-    command = "pip install -e . --no-build-isolation"
     try:
         from glm4v.ops.library import native
         from glm4v.ops.linear import HAS_BF16_PRODUCTS
     except ImportError as error:
-        yield Finding("extension", str(error), command)
+        yield Finding("extension", str(error), BUILD_COMMAND)
         return
-    root = Path(glm4v.__file__).parents[1]
-    stale = (root / "csrc").is_dir() and source_hash(root) != native.source_hash
+    stale = is_stale(native.source_hash)
     state = "older than csrc/" if stale else "up to date"
-    yield Finding("extension", f"{native.compiler}, {state}", command if stale else None)
+    yield Finding("extension", f"{native.compiler}, {state}", BUILD_COMMAND if stale else None)
     variants = native.variants()
     here = ", ".join(name for name, (_, runs) in variants.items() if runs)
     elsewhere = ", ".join(name for name, (_, runs) in variants.items() if not runs)

@@ -9,16 +9,14 @@ import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from glm4v.build_info import source_hash
+from glm4v.build_info import BUILD_COMMAND, is_stale
 
-BUILD_COMMAND = "pip install -e . --no-build-isolation"
 FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 
 LIBRARY = torch.library.Library("glm4v", "DEF")
@@ -32,8 +30,7 @@ def load_cpu() -> ModuleType:
         raise ImportError(
             f"glm4v's CPU extension is missing or cannot be loaded ({error}); build it with: {BUILD_COMMAND}"
         ) from None
-    root = Path(__file__).parents[2]
-    if (root / "csrc").is_dir() and source_hash(root) != module.source_hash:
+    if is_stale(module.source_hash):
         warnings.warn(
             f"glm4v._cpu was built from other sources than csrc/; rebuild it with: {BUILD_COMMAND}", stacklevel=2
         )
@@ -67,7 +64,7 @@ def define(
     """Registers the operator `schema` and returns a function that calls it, or its `twin` where there are no kernels.
 
     `backward(ctx, *grads)` with `setup_context(ctx, inputs, output)` makes it differentiable; backward operators
-    themselves have neither, nor a twin (torch differentiates the forward's).
+    themselves have neither. An operator that is only called on the CPU has no twin.
     """
     LIBRARY.define(schema)
     name = schema.split("(")[0]
