@@ -22,8 +22,8 @@ from glm4v.rl.pool import Pool
 from glm4v.rl.recipe import RlcsRecipe
 from glm4v.rl.rollout import Group, Rollouts, roll_out
 from glm4v.rl.update import PolicyUpdate
-from glm4v.train.loop import due
-from glm4v.train.run import InterruptWatch, StepDisplay, console
+from glm4v.train.recipe import due
+from glm4v.train.run import InterruptWatch, StepDisplay
 from glm4v.train.start import Run, start
 
 GRADE_AT_ONCE = 64  # problems
@@ -104,7 +104,7 @@ class Rlcs:
         rollouts = self._roll_out(numbers, self.recipe.rollout.responses, step)
         kept, metrics = self._select(rollouts.groups, step)
         start_of_training = time.perf_counter()
-        metrics |= self._sight(rollouts.groups, step) | self.update(kept, step)
+        metrics |= self.run.sight(step, lambda: self.update.sight(rollouts.groups)) | self.update(kept, step)
         self.pool.forget()
         end = time.perf_counter()
         return metrics | {
@@ -139,16 +139,6 @@ class Rlcs:
         self.curriculum.update([group.problem for group in groups], rewards)
         self.expansion.update(1 - kept_share)
         return kept, metrics
-
-    def _sight(self, groups: list[Group], step: int) -> dict[str, float]:
-        """Metrics of a sight check where one is due before `step` trains; a warning is printed."""
-        if step != self.run.done + 1 and not due(step, self.recipe.sight_every):
-            return {}
-        report = self.update.sight(groups)
-        warning = report.warning(trained=self.recipe.model.path is not None)
-        if warning and self.run.engine.rank == 0:
-            console.print(f"[bold yellow]{warning}[/]")
-        return report.metrics()
 
     def evaluate(self, step: int) -> dict[str, float]:
         """Rewards of greedy answers to the evaluation problems; they are written to <run>/eval/step_<step>."""

@@ -13,8 +13,8 @@ from glm4v.data.loader import Loader
 from glm4v.data.packing import PackedBatch
 from glm4v.data.processor import Processor, Train
 from glm4v.train.optimisation import learning_rate
-from glm4v.train.recipe import Source, StageRecipe
-from glm4v.train.run import InterruptWatch, StepDisplay, console
+from glm4v.train.recipe import Source, StageRecipe, due
+from glm4v.train.run import InterruptWatch, StepDisplay
 from glm4v.train.sight import sight_check
 from glm4v.train.start import Run, start
 
@@ -46,11 +46,6 @@ def train(recipe: StageRecipe, targets: Train) -> Path:
             if due(step, recipe.checkpoint_every):
                 run.save(step, stage.state())
     return run.finish(stage.state())
-
-
-def due(step: int, every: int, last: int | None = None) -> bool:
-    """Whether something that happens every so many steps (0: never), and after the `last`, happens after this one."""
-    return every > 0 and (step % every == 0 or step == last)
 
 
 def figures(metrics: dict[str, float]) -> str:
@@ -87,7 +82,7 @@ class Stage:
             stop_requested,
         ]
         targets, tokens, patches, stopping = engine.sum(torch.tensor(counts, device=engine.device)).tolist()
-        metrics = self._sight(step, batches[0])
+        metrics = self.run.sight(step, lambda: sight_check(engine, batches[0], engine.sum))
         if step == self.run.done + 1:
             self._write_sequences(step, batches[0])
 
@@ -138,16 +133,6 @@ class Stage:
 
     def _move(self, batch: PackedBatch) -> PackedBatch:
         return batch.to(self.run.engine.device, self.run.engine.model.dtype)
-
-    def _sight(self, step: int, batch: PackedBatch) -> dict[str, float]:
-        """Metrics of a sight check where one is due before `step` trains on `batch`; a warning is printed."""
-        if step != self.run.done + 1 and not due(step, self.recipe.sight_every):
-            return {}
-        report = sight_check(self.run.engine, batch, self.run.engine.sum)
-        warning = report.warning(trained=self.recipe.model.path is not None)
-        if warning and self.run.engine.rank == 0:
-            console.print(f"[bold yellow]{warning}[/]")
-        return report.metrics()
 
     def _write_sequences(self, step: int, batch: PackedBatch) -> None:
         """The first training sequences as the model gets them, and the part that is learned."""

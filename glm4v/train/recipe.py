@@ -26,6 +26,11 @@ Every = NonNegativeInt  # a period in steps; 0 means never
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+def due(step: int, every: int, last: int | None = None) -> bool:
+    """Whether something that happens every so many steps (0: never), and after the `last`, happens after this one."""
+    return every > 0 and (step % every == 0 or step == last)
+
+
 class RecipeError(ValueError):
     """A recipe that cannot be read; the message names each wrong key, what it was and what was expected."""
 

@@ -1,6 +1,7 @@
 """What every stage begins and ends with: processor, model, engine and run folder from a recipe, fresh or resumed."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from glm4v.model import Glm4v, small_config
 from glm4v.train import checkpoint
 from glm4v.train.distributed import Engine, launched_rank
 from glm4v.train.optimisation import freeze
-from glm4v.train.recipe import ModelSection, Recipe
-from glm4v.train.run import Interrupted, RunFolder
+from glm4v.train.recipe import ModelSection, Recipe, due
+from glm4v.train.run import Interrupted, RunFolder, console
+from glm4v.train.sight import SightReport
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,16 @@ class Run:
     folder: RunFolder
     done: int
     state: dict[str, Any]
+
+    def sight(self, step: int, check: Callable[[], SightReport]) -> dict[str, float]:
+        """Metrics of the sight check `check` where one is due before `step` trains; a warning is printed."""
+        if step != self.done + 1 and not due(step, self.recipe.sight_every):
+            return {}
+        report = check()
+        warning = report.warning(trained=self.recipe.model.path is not None)
+        if warning and self.engine.rank == 0:
+            console.print(f"[bold yellow]{warning}[/]")
+        return report.metrics()
 
     def save(self, step: int, state: dict[str, Any]) -> None:
         """Write a checkpoint after `step` steps; every rank must call it."""
