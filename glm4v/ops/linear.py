@@ -101,7 +101,6 @@ _linear = define(
     "linear(Tensor x, Tensor weight, Tensor? bias) -> Tensor",
     cpu_linear,
     lambda x, weight, bias: x.new_empty(x.shape[0], weight.shape[0]),
-    F.linear,
-    backward,
-    setup,
+    backward=backward,
+    setup_context=setup,
 )

@@ -99,7 +99,7 @@ def cpu_backward(
     )
     dtype = product_type(x)
     grad_x = torch.zeros(x_rows.shape if need_x else (0,), dtype=torch.float32)
-    grad_weight = weight.new_zeros(weight.shape if need_weight else (0,))
+    grad_weight = weight.new_empty(weight.shape if need_weight else (0,))
     for vocabulary in blocks(weight.shape[0], VOCABULARY):
         weight_block = weight[vocabulary].to(dtype)
         total = torch.zeros(weight_block.shape if need_weight else (0,), dtype=torch.float32)

@@ -2,7 +2,7 @@
 
 A still image is two equal frames: its two temporal weight slices are summed once (in float32), which halves the work;
 its gradient goes to both slices. The folded weight is never rounded to bfloat16, which would cost half as much error
-again: bfloat16 patches of still images are widened a block at a time.
+again: bfloat16 patches of still images are doubled where the CPU multiplies bfloat16, else widened, a block at a time.
 """
 
 from typing import Any
