@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.progress import Progress
 
 from glm4v import Glm4v, Processor, eval, gym, report
@@ -22,7 +21,7 @@ from glm4v.rl import rlcs
 from glm4v.rl.recipe import RlcsRecipe
 from glm4v.train import pretrain, sft
 from glm4v.train.recipe import PretrainRecipe, SftRecipe, load_recipe
-from glm4v.train.run import Interrupted
+from glm4v.train.run import Interrupted, console
 from glm4v.train.start import load_model, load_processor
 
 SAMPLES = {"pretrain": 2000, "sft": 400, "rl": 2000, "validation": 50}  # a domain
@@ -49,8 +48,6 @@ STAGES: dict[str, tuple[Any, Callable[[Any], Path], str]] = {
     ),
 }
 
-console = Console()
-
 
 def run(out: Path, *, resume: bool = False, seed: int = 0, heldout: int = 100, rehearse: bool = False) -> Path:
     """Run the demo in the folder `out` and return the path of its report.
@@ -75,7 +72,9 @@ def run(out: Path, *, resume: bool = False, seed: int = 0, heldout: int = 100, r
             train(out, stage, seed, REHEARSAL_STEPS if rehearse else [])
             evaluate(out, stage, partial(Glm4v.from_pretrained, out / stage / "model"))
     except KeyboardInterrupt:
-        raise Interrupted(f"stopped; go on with: glm4v demo --out {out} --resume") from None
+        raise Interrupted(
+            f"stopped; go on with: glm4v demo --out {out} --resume{' --rehearse' if rehearse else ''}"
+        ) from None
     page = report.build(out)
     console.print(eval.table(json.loads((out / "eval" / "rlcs" / "summary.json").read_text())))
     console.print(f"Everything that happened, with pictures: [bold]{page}[/]")
