@@ -24,9 +24,10 @@ from glm4v.train.recipe import PretrainRecipe, SftRecipe, load_recipe
 from glm4v.train.run import Interrupted, console
 from glm4v.train.start import load_model, load_processor
 
-SAMPLES = {"pretrain": 2000, "sft": 400, "rl": 2000, "validation": 50}  # a domain
+SAMPLES = {"pretrain": 3000, "sft": 400, "rl": 1500, "validation": 50}  # a domain
 REHEARSAL = {"pretrain": 10, "sft": 10, "rl": 10, "validation": 5}
 REHEARSAL_STEPS = ["steps=2", "optim.warmup_steps=0", "data.max_tokens=1024"]
+HOME = "runs/demo"  # of the demo in its recipes
 MAX_NEW_TOKENS = 40  # of an answer; no worked example is longer
 
 STAGES: dict[str, tuple[Any, Callable[[Any], Path], str]] = {
@@ -114,14 +115,19 @@ def train(out: Path, stage: str, seed: int, overrides: Sequence[str] = ()) -> No
         return
     kind, run_stage, text = STAGES[stage]
     say(text)
-    paths = [f"out={out / stage}", f"seed={seed}", f"resume={(out / stage).exists()}"]
-    files = {"pretrain": "pretrain.jsonl", "sft": "sft.jsonl", "rlcs": "rl.jsonl"}
-    paths.append(f"data.train={out / 'data' / files[stage]}")
-    before = {"sft": "pretrain", "rlcs": "sft"}.get(stage)
-    if before:
-        paths.append(f"model.path={out / before / 'model'}")
+    recipe = load_recipe(f"demo_{stage}", [f"seed={seed}", f"resume={(out / stage).exists()}", *overrides], kind)
     with timed(out, stage):
-        run_stage(load_recipe(f"demo_{stage}", [*paths, *overrides], kind))
+        run_stage(kind.model_validate(moved(recipe.model_dump(), out)))
+
+
+def moved(value: Any, out: Path) -> Any:
+    """A recipe's values with all paths in HOME, where the recipes have the demo, in `out`."""
+    if isinstance(value, dict):
+        return {key: moved(part, out) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [moved(part, out) for part in value]
+    inside = isinstance(value, str) and value.startswith(f"{HOME}/")
+    return str(out / Path(value).relative_to(HOME)) if inside else value
 
 
 def untrained_model(seed: int) -> Glm4v:

@@ -26,3 +26,13 @@ def test_a_folder_that_holds_a_demo_is_refused(tmp_path):
     (tmp_path / "data").mkdir()
     with pytest.raises(FileExistsError, match="--resume"):
         demo.run(tmp_path)
+
+
+def test_recipes_are_moved_to_the_folder_of_the_demo(tmp_path):
+    recipe = {"out": "runs/demo/sft", "data": {"train": [{"path": "runs/demo/data/a.jsonl", "weight": 1.0}]}, "seed": 3}
+    moved = demo.moved(recipe, tmp_path)
+    assert moved == {
+        "out": str(tmp_path / "sft"),
+        "data": {"train": [{"path": str(tmp_path / "data" / "a.jsonl"), "weight": 1.0}]},
+        "seed": 3,
+    }

@@ -15,6 +15,14 @@ from glm4v.data.sample import Sample
 PATIENCE = 256  # samples in a row that may fail to fit before the loader gives up
 
 
+class Part(NamedTuple):
+    """A dataset of the mixture: how often it is drawn from, relative to the others, once `after` samples were drawn."""
+
+    data: Sequence[Conversation]
+    weight: float = 1.0
+    after: int = 0
+
+
 class Draw(NamedTuple):
     """The `number`-th draw from a dataset, counted over all epochs: says which sample is meant, without decoding."""
 
@@ -25,7 +33,7 @@ class Draw(NamedTuple):
 class Loader(Iterator[PackedBatch]):
     """Batches of at most `max_tokens` tokens, without end; every epoch of a dataset is shuffled anew.
 
-    datasets: conversations, each with the weight by which it is drawn from; train: as in `Processor.__call__`.
+    datasets: parts of the mixture, or (conversations, weight); train: as in `Processor.__call__`.
     rank, world_size: each rank gets its own share of the same sequence of draws.
     window: samples that are decoded before they are distributed over batches; what does not fill a batch well waits for
         the next window, so batches are full and no sample is cut or lost.
@@ -35,7 +43,7 @@ class Loader(Iterator[PackedBatch]):
 
     def __init__(
         self,
-        datasets: Sequence[tuple[Sequence[Conversation], float]],
+        datasets: Sequence[Part | tuple[Sequence[Conversation], float]],
         processor: Processor,
         *,
         max_tokens: int,
@@ -46,22 +54,25 @@ class Loader(Iterator[PackedBatch]):
         window: int = 64,
         workers: int = 0,
     ) -> None:
-        if not datasets or any(len(data) == 0 or weight <= 0 for data, weight in datasets):
+        parts = [Part(*dataset) for dataset in datasets]
+        if not parts or any(len(part.data) == 0 or part.weight <= 0 for part in parts):
             raise ValueError("datasets: expected at least one, none of them empty, each with a weight above 0")
+        if min(part.after for part in parts) != 0:
+            raise ValueError(f"datasets: the first joins after {min(part.after for part in parts)} samples; expected 0")
         if not 0 <= rank < world_size:
             raise ValueError(f"rank is {rank}; expected 0..{world_size - 1}, as world_size is {world_size}")
         if window < 1 or seed < 0:
             raise ValueError(f"window is {window} and seed {seed}; expected at least 1 and 0")
         self.dropped = 0
-        self._datasets = [data for data, _ in datasets]
-        self._shares = np.cumsum([weight for _, weight in datasets]) / sum(weight for _, weight in datasets)
+        self._datasets = [part.data for part in parts]
+        self._weights, self._after = (np.array([part[i] for part in parts]) for i in (1, 2))
         self._processor, self._max_tokens, self._seed, self._train = processor, max_tokens, seed, train
         self._rank, self._world_size, self._window = rank, world_size, window
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="loader") if workers else None
         self._orders: dict[tuple[int, int], np.ndarray] = {}  # (dataset, epoch) -> shuffled indices
 
         self._position = 0  # draws made by all ranks together
-        self._drawn = [0] * len(datasets)  # of each dataset
+        self._drawn = [0] * len(parts)  # of each dataset
         self._waiting: list[Draw] = []  # decoded, in no batch yet
         self._ready: deque[list[Draw]] = deque()  # batches not yet given out
         self._samples: dict[Draw, Sample | Future[Sample]] = {}  # decoded, or being decoded; no part of the state
@@ -112,7 +123,8 @@ class Loader(Iterator[PackedBatch]):
             "window": self._window,
             "train": self._train,
             "lengths": [len(data) for data in self._datasets],
-            "shares": self._shares.tolist(),
+            "weights": self._weights.tolist(),
+            "after": self._after.tolist(),
         }
 
     def _fill(self) -> int:
@@ -144,7 +156,8 @@ class Loader(Iterator[PackedBatch]):
         drawn, mine = list(self._drawn), []
         for position in range(self._position, stop):
             chance = np.random.default_rng((self._seed, position)).random()
-            dataset = min(int(np.searchsorted(self._shares, chance, side="right")), len(drawn) - 1)
+            weights = np.cumsum(self._weights * (self._after <= position))
+            dataset = int(np.searchsorted(weights / weights[-1], chance, side="right"))
             if position % self._world_size == self._rank:
                 mine.append(Draw(dataset, drawn[dataset]))
             drawn[dataset] += 1

@@ -6,6 +6,7 @@ whatever the number of processes, and a longer file begins like a shorter one.
 
 import json
 import zlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -58,10 +59,11 @@ def write(
     workers: int = 2,
     progress: Progress | None = None,
 ) -> None:
-    """Writes out/{pretrain,sft,rl,validation,heldout}.jsonl and out/images; counts are problems a domain.
+    """Writes out/{sft,rl,validation,heldout}.jsonl, out/pretrain_<domain>.jsonl and out/images.
 
-    Lines alternate over the domains and go round the tiers, so that the first n lines are a fair sample; in pretraining
-    easy tiers come more often. A split with count 0 is not written. Raises ValueError for an unknown domain, a negative
+    Counts are problems a domain; a split with count 0 is not written. Lines alternate over the domains and go round the
+    tiers, so that the first n lines are a fair sample. For pretraining each domain has its own file, so that a recipe
+    can order them, and easy tiers come more often. Raises ValueError for an unknown domain, a negative
     count or fewer than one worker, ImportError where the packages of the [gym] extra are missing.
     """
     out = Path(out)
@@ -87,17 +89,17 @@ def write(
     ]
     for split, domain in {(chunk.split, chunk.domain) for chunk in chunks}:
         (out / "images" / split / domain).mkdir(parents=True, exist_ok=True)
-    lines: dict[str, dict[tuple[int, int], str]] = {split: {} for split in counts}
+    files: dict[str, dict[tuple[int, int], str]] = defaultdict(dict)
     done, total = 0, sum(chunk.stop - chunk.start for chunk in chunks)
     for chunk, written in zip(chunks, _run(chunks, workers), strict=True):
         rank = names.index(chunk.domain)
-        lines[chunk.split].update(((chunk.start + i, rank), line) for i, line in enumerate(written))
+        file = f"pretrain_{chunk.domain}" if chunk.split == "pretrain" else chunk.split
+        files[file].update(((chunk.start + i, rank), line) for i, line in enumerate(written))
         done += len(written)
         if progress:
             progress(done, total)
-    for split, numbered in lines.items():
-        if numbered:
-            (out / f"{split}.jsonl").write_text("".join(numbered[key] + "\n" for key in sorted(numbered)))
+    for file, lines in files.items():
+        (out / f"{file}.jsonl").write_text("".join(lines[key] + "\n" for key in sorted(lines)))
 
 
 def _run(chunks: Iterable[_Chunk], workers: int) -> Iterator[list[str]]:

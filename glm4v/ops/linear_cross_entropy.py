@@ -97,12 +97,16 @@ def cpu_backward(
     rows, picked_targets, (x_rows, *statistics) = with_targets(
         targets, weight.shape[0], x, log_sum_exp, entropy, grad_log_probs.contiguous(), grad_entropy.contiguous()
     )
+    if not len(x_rows):
+        return x.new_zeros(x.shape if need_x else (0,)), weight.new_zeros(weight.shape if need_weight else (0,))
     dtype = product_type(x)
     grad_x = torch.zeros(x_rows.shape if need_x else (0,), dtype=torch.float32)
     grad_weight = weight.new_empty(weight.shape if need_weight else (0,))
     for vocabulary in blocks(weight.shape[0], VOCABULARY):
         weight_block = weight[vocabulary].to(dtype)
-        total = torch.zeros(weight_block.shape if need_weight else (0,), dtype=torch.float32)
+        if need_weight:
+            whole = grad_weight[vocabulary]
+            total = whole if whole.dtype == torch.float32 else torch.empty(whole.shape, dtype=torch.float32)
         for tokens in blocks(x_rows.shape[0], TOKENS):
             x_block = x_rows[tokens].to(dtype)
             logits = x_block @ weight_block.T
@@ -112,16 +116,18 @@ def cpu_backward(
             if need_x:
                 accumulate(grad_x[tokens], logits, weight_block)
             if need_weight:
-                accumulate(total, logits.T, x_block)
-        if need_weight:
-            grad_weight[vocabulary] = total.to(weight.dtype)
+                accumulate(total, logits.T, x_block, fresh=tokens.start == 0)
+        if need_weight and total is not whole:
+            whole.copy_(total)
     return scattered(rows, grad_x.to(x.dtype), x.shape[0]) if need_x else grad_x.to(x.dtype), grad_weight
 
 
-def accumulate(total: Tensor, a: Tensor, b: Tensor) -> None:
-    """total += a @ b in float32."""
+def accumulate(total: Tensor, a: Tensor, b: Tensor, fresh: bool = False) -> None:
+    """total += a @ b in float32; where it is `fresh`, total = a @ b."""
     if a.dtype == torch.float32:
-        total.addmm_(a, b)
+        total.addmm_(a, b, beta=0 if fresh else 1)
+    elif fresh:
+        total.copy_(a @ b)
     else:
         total.add_(a @ b)
 

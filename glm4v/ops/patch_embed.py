@@ -43,18 +43,27 @@ def folded(weight: Tensor) -> Tensor:
     return weight.sum(dim=2, dtype=torch.float32).flatten(1)
 
 
+def doubled(patches: Tensor, shape: torch.Size) -> Tensor:
+    """Still patches [P, 3*14*14] as two equal frames in the order of a weight of `shape`: [P, 3*2*14*14]."""
+    _, channels, frames, height, width = shape
+    one_frame = patches.view(len(patches), channels, 1, height * width)
+    return one_frame.expand(-1, -1, frames, -1).flatten(1)
+
+
 def multiplies_bfloat16(x: Tensor) -> bool:
     return x.dtype == torch.bfloat16 and not widens(x)
 
 
 def cpu_patch_embed(patches: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    out = patches.new_empty(patches.shape[0], weight.shape[0])
     if multiplies_bfloat16(patches):
-        matrix, offset = weight.transpose(1, 2).flatten(1), bias  # frames outermost: [p, p] @ [w0, w1].T
-        operand = lambda block: block.repeat(1, 2)
+        matrix, offset = weight.flatten(1), bias
+        operand = lambda block: doubled(block, weight.shape)
     else:
         matrix, offset = folded(weight), bias.float()
         operand = Tensor.float
+    if patches.shape[0] <= BLOCK:
+        return F.linear(operand(patches), matrix, offset).to(patches.dtype)
+    out = patches.new_empty(patches.shape[0], weight.shape[0])
     for start in range(0, patches.shape[0], BLOCK):
         out[start : start + BLOCK] = F.linear(operand(patches[start : start + BLOCK]), matrix, offset)
     return out

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from glm4v.data.files import read_messages
-from glm4v.data.loader import Loader
+from glm4v.data.loader import Loader, Part
 from glm4v.data.packing import PackedBatch
 from glm4v.data.processor import Processor, Train
 from glm4v.train.optimisation import learning_rate
@@ -121,7 +121,7 @@ class Stage:
     def _loader(self, sources: list[Source], seed: int, workers: int = 0) -> Loader:
         engine = self.run.engine
         return Loader(
-            [(read_messages(source.path), source.weight) for source in sources],
+            [Part(read_messages(source.path), source.weight, source.after) for source in sources],
             self.run.processor,
             max_tokens=self.recipe.data.max_tokens,
             seed=seed,

@@ -87,10 +87,14 @@ class OptimSection(Section):
 
 
 class Source(Section):
-    """A JSONL file of messages and how often it is drawn from, relative to the others."""
+    """A JSONL file of messages and how often it is drawn from, relative to the others.
+
+    With `after`, easy or basic data can come first: one source of a file must have 0.
+    """
 
     path: str
     weight: PositiveFloat = 1.0
+    after: NonNegativeInt = 0  # samples that the run draws before this source joins
 
 
 def _as_sources(value: Any) -> Any:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from glm4v.data.files import read_messages
-from glm4v.data.loader import Loader
+from glm4v.data.loader import Loader, Part
 
 
 def same(first, second):
@@ -55,6 +55,25 @@ def test_an_epoch_shows_every_conversation_once(make, processor):
 def test_weights_decide_how_often_a_dataset_is_drawn_from(make, processor):
     seen = [question.split()[0] for batch in islice(make(), 50) for question in questions(processor, batch)]
     assert 0.67 < Counter(seen)["first"] / len(seen) < 0.83
+
+
+def test_a_part_joins_after_its_samples_and_a_resumed_loader_knows_it(conversations, processor):
+    first, second = read_messages(conversations("first", 30)), read_messages(conversations("second", 12))
+    make = lambda after: Loader([(first, 1), Part(second, 3, after)], processor, max_tokens=300, seed=5, window=10)
+    datasets = [draw.dataset for _, _, draws in _windows(make(after=25), 6) for draw in draws]
+    assert datasets[:25] == [0] * 25
+    assert 0.6 < sum(datasets[25:]) / len(datasets[25:]) <= 1
+    with pytest.raises(ValueError, match=r"after was \[0, 25\] when it was saved"):
+        make(after=0).load_state_dict(make(after=25).state_dict())
+    with pytest.raises(ValueError, match="the first joins after 5 samples; expected 0"):
+        Loader([Part(first, 1, 5)], processor, max_tokens=300, seed=5)
+
+
+def _windows(loader, count):
+    """The draws of the next `count` windows."""
+    for _ in range(count):
+        draws, loader._position, loader._drawn = loader._draws()
+        yield loader._position, loader._drawn, draws
 
 
 def test_seed_and_epoch_change_the_order(make, processor):

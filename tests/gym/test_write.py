@@ -21,6 +21,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+def names(split: str) -> list[str]:
+    """The files of a split: pretraining has one a domain."""
+    return [f"pretrain_{domain}.jsonl" for domain in DOMAINS] if split == "pretrain" else [f"{split}.jsonl"]
+
+
 def lines(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
@@ -36,16 +41,22 @@ def media(line: dict) -> list[str]:
 
 
 def test_every_split_has_every_domain_in_turning_tiers(folder: Path) -> None:
-    for split, count in COUNTS.items():
+    for split in list(COUNTS)[1:]:
         found = lines(folder / f"{split}.jsonl")
-        expected = [1, 2, 1, 3, 1, 2] if split == "pretrain" else [n % 5 + 1 for n in range(count)]
-        assert [line["domain"] for line in found] == list(DOMAINS) * count
-        assert [line["tier"] for line in found[:: len(DOMAINS)]] == [str(tier) for tier in expected]
+        assert [line["domain"] for line in found] == list(DOMAINS) * COUNTS[split]
+        assert [line["tier"] for line in found[:: len(DOMAINS)]] == [str(n % 5 + 1) for n in range(COUNTS[split])]
         assert len({line["id"] for line in found}) == len(found)
 
 
+def test_pretraining_has_a_file_a_domain_that_is_mostly_easy(folder: Path) -> None:
+    for domain, name in zip(DOMAINS, names("pretrain"), strict=True):
+        found = lines(folder / name)
+        assert [line["domain"] for line in found] == [domain] * COUNTS["pretrain"]
+        assert [line["tier"] for line in found] == ["1", "2", "1", "3", "1", "2"]
+
+
 def test_pretraining_shows_no_answer_format_and_sft_always_does(folder: Path) -> None:
-    for line in lines(folder / "pretrain.jsonl"):
+    for line in (line for name in names("pretrain") for line in lines(folder / name)):
         reply = line["messages"][1]["content"][0]["text"]
         assert "<think>" not in reply
         assert "<|begin_of_box|>" not in reply
@@ -54,7 +65,8 @@ def test_pretraining_shows_no_answer_format_and_sft_always_does(folder: Path) ->
 
 
 def test_pictures_exist_and_no_two_are_equal(folder: Path) -> None:
-    paths = [path for split in COUNTS for line in lines(folder / f"{split}.jsonl") for path in sorted(set(media(line)))]
+    files = [folder / name for split in COUNTS for name in names(split)]
+    paths = [path for file in files for line in lines(file) for path in sorted(set(media(line)))]
     assert len(set(paths)) == len(paths)
     assert len({Image.open(folder / path).tobytes() for path in paths}) == len(paths)
 
@@ -80,7 +92,7 @@ def test_same_bytes_with_two_processes_and_in_a_longer_file(folder: Path, tmp_pa
     write(tmp_path / "two", seed=3, workers=2, **COUNTS)
     assert digests(tmp_path / "two") == digests(folder)
     write(tmp_path / "short", seed=3, workers=1, pretrain=2, sft=0, rl=0, validation=0, heldout=0)
-    short, full = (path / "pretrain.jsonl" for path in (tmp_path / "short", folder))
+    short, full = (path / "pretrain_sums.jsonl" for path in (tmp_path / "short", folder))
     assert full.read_text().startswith(short.read_text())
     assert not (tmp_path / "short" / "rl.jsonl").exists()
 

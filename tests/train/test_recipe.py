@@ -29,8 +29,10 @@ def test_overrides_go_before_the_file_and_the_file_before_defaults(tmp_path):
 
 
 def test_a_recipe_as_written_is_read_back_the_same(tmp_path):
-    recipe = load_recipe(write(tmp_path, "data: {train: [a.jsonl, {path: b.jsonl, weight: 2}]}"), [], PretrainRecipe)
-    assert [(source.path, source.weight) for source in recipe.data.train] == [("a.jsonl", 1.0), ("b.jsonl", 2.0)]
+    recipe = load_recipe(
+        write(tmp_path, "data: {train: [a.jsonl, {path: b.jsonl, weight: 2, after: 9}]}"), [], PretrainRecipe
+    )
+    assert [tuple(vars(source).values()) for source in recipe.data.train] == [("a.jsonl", 1.0, 0), ("b.jsonl", 2.0, 9)]
     assert load_recipe(write(tmp_path, recipe.to_yaml()), [], PretrainRecipe) == recipe
 
 
