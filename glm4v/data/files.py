@@ -51,10 +51,10 @@ Record = TypeVar("Record", Conversation, Problem)
 class JsonLines(Sequence[Record], ABC, Generic[Record]):
     """The lines of a JSONL file as records; only the lines' offsets are held. Blank lines are passed over.
 
-    Raises ValueError that names the file, and on access file and line, when something is wrong.
+    limit: only the first so many records. Raises ValueError that names the file, and on access file and line, when something is wrong.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, limit: int | None = None) -> None:
         self.path = Path(path)
         if not self.path.is_file():
             raise ValueError(f"path: there is no file {self.path}")
@@ -62,6 +62,8 @@ class JsonLines(Sequence[Record], ABC, Generic[Record]):
         offset = 0
         with self.path.open("rb") as file:
             for number, line in enumerate(file, 1):
+                if len(self._offsets) == limit:
+                    break
                 if not line.isspace():
                     self._offsets.append(offset)
                     self._lines.append(number)
@@ -116,9 +118,9 @@ class Problems(JsonLines[Problem]):
         )
 
 
-def read_messages(path: str | Path) -> Conversations:
-    """The conversations of a JSONL file, indexable, read when asked for."""
-    return Conversations(path)
+def read_messages(path: str | Path, limit: int | None = None) -> Conversations:
+    """The conversations of a JSONL file, or the first `limit` of them, indexable, read when asked for."""
+    return Conversations(path, limit)
 
 
 def read_problems(path: str | Path) -> Problems:

@@ -14,7 +14,7 @@ def accuracy(evaluations: Sequence[Evaluated]) -> str:
     """Bars by domain beside heat tables by domain and tier."""
     if not evaluations:
         return ""
-    lead = "Mean reward on problems and source images that were never trained on: 1 is all right, 0 all wrong."
+    lead = "Mean reward of one answer to each of the problems that were never trained on: 1 is all right, 0 all wrong."
     return section("What it can do", lead, grid([_bars(evaluations), _heat_tables(evaluations)]))
 
 

@@ -89,12 +89,13 @@ class OptimSection(Section):
 class Source(Section):
     """A JSONL file of messages and how often it is drawn from, relative to the others.
 
-    With `after`, easy or basic data can come first: one source of a file must have 0.
+    By `after` what is basic can come first; at least one source is there from the start.
     """
 
     path: str
     weight: PositiveFloat = 1.0
     after: NonNegativeInt = 0  # samples that the run draws before this source joins
+    examples: PositiveInt | None = None  # only the first so many lines
 
 
 def _as_sources(value: Any) -> Any:

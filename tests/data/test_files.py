@@ -25,6 +25,8 @@ def test_conversations_by_index_with_blank_lines_between(tmp_path):
     assert data[1].key == f"{tmp_path / 'lines.jsonl'}:3"
     assert data[1].root == tmp_path
     assert pickle.loads(pickle.dumps(data))[2] == data[2]
+    first = read_messages(tmp_path / "lines.jsonl", limit=2)
+    assert [conversation.messages[0]["content"] for conversation in first] == texts[:2]
 
 
 def test_problems_and_their_defaults(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from glm4v.train.recipe import PretrainRecipe, RecipeError, SftRecipe, load_recipe
+from glm4v.train.recipe import PretrainRecipe, RecipeError, SftRecipe, Source, load_recipe
 
 RECIPES = sorted(f.name for f in (resources.files("glm4v") / "recipes").iterdir() if f.name.endswith(".yaml"))
 
@@ -32,7 +32,7 @@ def test_a_recipe_as_written_is_read_back_the_same(tmp_path):
     recipe = load_recipe(
         write(tmp_path, "data: {train: [a.jsonl, {path: b.jsonl, weight: 2, after: 9}]}"), [], PretrainRecipe
     )
-    assert [tuple(vars(source).values()) for source in recipe.data.train] == [("a.jsonl", 1.0, 0), ("b.jsonl", 2.0, 9)]
+    assert recipe.data.train == [Source(path="a.jsonl"), Source(path="b.jsonl", weight=2.0, after=9)]
     assert load_recipe(write(tmp_path, recipe.to_yaml()), [], PretrainRecipe) == recipe
 
 
