@@ -51,7 +51,8 @@ Record = TypeVar("Record", Conversation, Problem)
 class JsonLines(Sequence[Record], ABC, Generic[Record]):
     """The lines of a JSONL file as records; only the lines' offsets are held. Blank lines are passed over.
 
-    limit: only the first so many records. Raises ValueError that names the file, and on access file and line, when something is wrong.
+    limit: only the first so many records. Raises ValueError that names the file, and on access file and line, when
+    something is wrong.
     """
 
     def __init__(self, path: str | Path, limit: int | None = None) -> None:

@@ -27,6 +27,9 @@ class PackedBatch:
     input_ids, labels: [T] int64; labels align with input_ids and are -100 where there is no loss.
     position_ids: [3, T] int64.
     cu_seqlens: [N + 1] int32, boundaries of the sequences.
+    prefixes: for each sequence the earlier one that it goes on from, or -1: rollouts of one prompt share its tokens.
+    key_index, cu_seqlens_k: [K] int64 and [N + 1] int32, the tokens whose keys each sequence sees: those of its prefix,
+        then its own. predictors: [T] int64, the token that each token is predicted from, or -1.
     image_patches: [Pi, 588] of still images; video_patches: [Pv, 1176] of frame pairs; both in merge order.
     image_grid_thw, video_grid_thw: [M, 3] int64, in patches.
     vision_index: [T] int64; -1 for text, else the row of the vision features that stands there: merged tokens of all
@@ -34,7 +37,7 @@ class PackedBatch:
     vision_cu_seqlens_images, vision_cu_seqlens_videos: [M + 1] int32, in patches: an image or a frame pair attends to
         itself alone.
     seqlens, image_grids, video_grids, num_targets: copies on the host; num_targets counts the labels that are predicted
-        (not -100, not the first of a sequence).
+        (not -100, not the first of a sequence without a prefix).
     """
 
     input_ids: Tensor
@@ -48,7 +51,11 @@ class PackedBatch:
     vision_index: Tensor
     vision_cu_seqlens_images: Tensor
     vision_cu_seqlens_videos: Tensor
+    key_index: Tensor
+    cu_seqlens_k: Tensor
+    predictors: Tensor
     seqlens: tuple[int, ...]
+    prefixes: tuple[int, ...]
     image_grids: tuple[Grid, ...]
     video_grids: tuple[Grid, ...]
     num_targets: int
@@ -66,12 +73,22 @@ class PackedBatch:
         image_grids: Sequence[Grid],
         video_grids: Sequence[Grid],
         vision_index: Tensor,
+        prefixes: Sequence[int] = (),
     ) -> "PackedBatch":
-        """A batch from its independent parts, on the CPU; everything else follows from them."""
+        """A batch from its independent parts, on the CPU; everything else follows from them. No prefixes: none."""
+        prefixes = tuple(prefixes) or (-1,) * len(seqlens)
+        _check_prefixes(prefixes, seqlens)
         cu_seqlens = cumulative(seqlens)
-        firsts = cu_seqlens[:-1][cu_seqlens[:-1] < cu_seqlens[1:]].long()
-        counts = labels != IGNORE
-        counts[firsts[firsts < len(counts)]] = False
+        bounds = cu_seqlens.tolist()
+        predictors = torch.arange(-1, len(input_ids) - 1)
+        keys = []
+        for prefix, start, stop in zip(prefixes, bounds, bounds[1:], strict=False):
+            if start < stop:
+                predictors[start] = bounds[prefix + 1] - 1 if prefix >= 0 else -1
+            if prefix >= 0:
+                keys.append(torch.arange(bounds[prefix], bounds[prefix + 1]))
+            keys.append(torch.arange(start, stop))
+        seen = [seqlens[prefix] if prefix >= 0 else 0 for prefix in prefixes]
         return cls(
             input_ids=input_ids,
             position_ids=position_ids,
@@ -84,11 +101,20 @@ class PackedBatch:
             vision_index=vision_index,
             vision_cu_seqlens_images=cumulative([h * w for t, h, w in image_grids for _ in range(t)]),
             vision_cu_seqlens_videos=cumulative([h * w for t, h, w in video_grids for _ in range(t)]),
+            key_index=torch.cat([torch.zeros(0, dtype=torch.int64), *keys]),
+            cu_seqlens_k=cumulative([before + own for before, own in zip(seen, seqlens, strict=True)]),
+            predictors=predictors,
             seqlens=tuple(seqlens),
+            prefixes=prefixes,
             image_grids=tuple(image_grids),
             video_grids=tuple(video_grids),
-            num_targets=int(counts.sum()),
+            num_targets=int(((labels != IGNORE) & (predictors >= 0)).sum()),
         )
+
+    @property
+    def shares_prefixes(self) -> bool:
+        """Whether any sequence goes on from another."""
+        return max(self.prefixes, default=-1) >= 0
 
     def __post_init__(self) -> None:
         self._check_shapes()
@@ -97,7 +123,7 @@ class PackedBatch:
 
     def _check_shapes(self) -> None:
         length = len(self.input_ids)
-        for name in ("input_ids", "labels", "vision_index"):
+        for name in ("input_ids", "labels", "vision_index", "predictors"):
             check_tensor(name, getattr(self, name), (length,), torch.int64)
         check_tensor("position_ids", self.position_ids, (3, length), torch.int64)
         check_tensor("cu_seqlens", self.cu_seqlens, (len(self.seqlens) + 1,), torch.int32)
@@ -159,6 +185,16 @@ class PackedBatch:
         return cls.make(**unpadded(inputs, config))
 
 
+def _check_prefixes(prefixes: Sequence[int], seqlens: Sequence[int]) -> None:
+    if len(prefixes) != len(seqlens):
+        raise ValueError(f"prefixes has {len(prefixes)} entries for {len(seqlens)} sequences")
+    for number, prefix in enumerate(prefixes):
+        if not -1 <= prefix < number or (prefix >= 0 and (prefixes[prefix] >= 0 or not seqlens[prefix])):
+            raise ValueError(
+                f"prefixes[{number}] is {prefix}; expected -1 or an earlier sequence that has tokens and no prefix"
+            )
+
+
 def cumulative(lengths: Sequence[int]) -> Tensor:
     """Running sums of `lengths` that start at 0: [N + 1] int32."""
     return torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
@@ -169,8 +205,9 @@ def pack(
     mean: Sequence[float] = CLIP_MEAN,
     std: Sequence[float] = CLIP_STD,
     dtype: torch.dtype = torch.float32,
+    prefixes: Sequence[int] = (),
 ) -> PackedBatch:
-    """All `samples`, in order, as one batch on the CPU, patches in `dtype`.
+    """All `samples`, in order, as one batch on the CPU, patches in `dtype`; `prefixes` as in `PackedBatch`.
 
     Media are resized, normalised (`mean`, `std` of pixel values in 0..1) and cut into patches here. Media that are the
     same tensor object, as in a group of rollouts of one prompt, are patchified and later encoded once.
@@ -206,6 +243,7 @@ def pack(
         image_grids=[(t, h, w) for t, h, w in patches.image_grid_thw.tolist()],
         video_grids=[(t, h, w) for t, h, w in patches.video_grid_thw.tolist()],
         vision_index=torch.cat([empty, *indices]),
+        prefixes=prefixes,
     )
 
 

@@ -73,20 +73,32 @@ class Sample:
         grids = (merged_grids(image, size) for image, size in zip(self.images, self.sizes, strict=True))
         return tuple(sum(rows * columns for rows, columns in grid) for grid in grids)
 
-    def completed(self, tokens: Tensor, labels: Tensor) -> "Sample":
-        """The sample with a response appended: `tokens` and `labels` [R] int64. Media are shared, not copied.
+    def response(self, tokens: Tensor, labels: Tensor) -> "Sample":
+        """A response to this sample, `tokens` and `labels` [R] int64, by itself: what `pack` takes after its prefix.
 
-        Positions of the response go on at the largest position so far plus one, as when the model decodes.
+        Its positions go on at the largest position so far plus one, as when the model decodes.
         """
         check_tensor("tokens", tokens, (len(tokens),), torch.int64)
         start = int(self.position_ids.max()) + 1 if len(self) else 0
-        positions = torch.arange(start, start + len(tokens)).expand(3, -1)
+        return Sample(
+            input_ids=tokens,
+            position_ids=torch.arange(start, start + len(tokens)).expand(3, -1),
+            labels=labels,
+            images=(),
+            sizes=(),
+            vision_index=torch.full_like(tokens, -1),
+            key=self.key,
+        )
+
+    def completed(self, tokens: Tensor, labels: Tensor) -> "Sample":
+        """The sample with its `response` appended. Media are shared, not copied."""
+        response = self.response(tokens, labels)
         return replace(
             self,
-            input_ids=torch.cat([self.input_ids, tokens]),
-            position_ids=torch.cat([self.position_ids, positions], dim=1),
-            labels=torch.cat([self.labels, labels]),
-            vision_index=torch.cat([self.vision_index, torch.full_like(tokens, -1)]),
+            input_ids=torch.cat([self.input_ids, response.input_ids]),
+            position_ids=torch.cat([self.position_ids, response.position_ids], dim=1),
+            labels=torch.cat([self.labels, response.labels]),
+            vision_index=torch.cat([self.vision_index, response.vision_index]),
         )
 
 

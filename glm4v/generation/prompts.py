@@ -13,6 +13,8 @@ from glm4v.data.sample import MERGE
 def lengths(prompts: Sequence[Sample] | PackedBatch) -> list[int]:
     """Tokens of each prompt. Raises ValueError when there is an empty one."""
     counts = list(prompts.seqlens) if isinstance(prompts, PackedBatch) else [len(sample) for sample in prompts]
+    if isinstance(prompts, PackedBatch) and prompts.shares_prefixes:
+        raise ValueError("samples: a batch whose sequences go on from others; expected whole prompts")
     if 0 in counts:
         raise ValueError(f"samples[{counts.index(0)}] has no tokens; a prompt has at least one")
     return counts

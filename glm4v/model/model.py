@@ -136,17 +136,24 @@ class Glm4v(nn.Module):
         """
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            return ops.packed_attention(q, k, v, batch.cu_seqlens, causal=True)
+            if batch.shares_prefixes:
+                k, v = k.index_select(0, batch.key_index), v.index_select(0, batch.key_index)
+            return ops.packed_attention(q, k, v, batch.cu_seqlens, batch.cu_seqlens_k, causal=True)
 
         x = self.embed(batch.input_ids, batch.vision_index, self._features(batch))
         hidden = self.text(x, batch.position_ids, attend)
-        losses, log_probs, entropy = self.lm_head(hidden, next_labels(batch.labels, batch.cu_seqlens), temperature)
+        targets = batch.labels.masked_fill(batch.predictors < 0, IGNORE)
+        if batch.shares_prefixes:
+            predicting = hidden.index_select(0, batch.predictors.clamp(min=0))
+            losses, log_probs, entropy = self.lm_head(predicting, targets, temperature)
+        else:  # the token before: rolling the targets there and the results back copies no hidden states
+            results = self.lm_head(hidden, targets.roll(-1), temperature)
+            losses, log_probs, entropy = (result.roll(1) for result in results)
         count = batch.num_targets if num_targets is None else num_targets
         return Output(
             loss=losses.sum() / max(count, 1),
-            # no sequence's last position predicts, so rolling brings a 0 to each sequence's first
-            log_probs=log_probs.roll(1),
-            entropy=entropy.roll(1),
+            log_probs=log_probs,
+            entropy=entropy,
             logits=self.head(hidden) if logits else None,
         )
 
@@ -189,10 +196,3 @@ class Glm4v(nn.Module):
     def save_pretrained(self, folder: str | Path, max_shard_bytes: int = weights.SHARD_BYTES) -> None:
         """Writes config.json and safetensors that `from_pretrained` and transformers load."""
         weights.save(self.state_dict(), self.config, Path(folder), max_shard_bytes)
-
-
-def next_labels(labels: Tensor, cu_seqlens: Tensor) -> Tensor:
-    """The label after each position of a packed [T]: -100 for the last of each sequence."""
-    targets = labels.roll(-1)
-    targets[cu_seqlens[1:].long() - 1] = IGNORE  # an empty sequence names its predecessor's last position again
-    return targets

@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import NamedTuple
 
 import torch
@@ -14,7 +15,7 @@ from glm4v.data import PackedBatch, Sample, pack
 from glm4v.data.packing import Packing, pack_to_budget
 from glm4v.data.sample import IGNORE
 from glm4v.rl.loss import Averaging, token_weights
-from glm4v.rl.rollout import Group, Response
+from glm4v.rl.rollout import Group
 
 Member = tuple[int, int]  # (group, response) by their places in the step's groups
 
@@ -45,12 +46,12 @@ class Plan(NamedTuple):
 def plan(groups: Sequence[Group], max_tokens: int, ranks: int) -> Plan:
     """Deals groups to ranks, longest first to the least loaded, and packs each rank's into `max_tokens` tokens.
 
-    Mates stay together, so that their image is encoded once; only a group that is longer than a pack is cut, between
+    Mates stay together, so that their prompt is computed once; only a group that is longer than a pack is cut, between
     responses. Raises ValueError when no response fits into a pack.
     """
     shares: list[list[int]] = [[] for _ in range(ranks)]
     loads = [0] * ranks
-    lengths = [sum(group.lengths) for group in groups]
+    lengths = [group.prompt_length + sum(group.response_lengths) for group in groups]
     for index in sorted(range(len(groups)), key=lambda i: -lengths[i]):
         rank = loads.index(min(loads))
         shares[rank].append(index)
@@ -58,7 +59,7 @@ def plan(groups: Sequence[Group], max_tokens: int, ranks: int) -> Plan:
     packings = [_pack(groups, share, max_tokens) for share in shares]
     count = max(len(packing.batches) for _, packing in packings)
     if not count:
-        shortest = min(min(group.lengths) for group in groups)
+        shortest = min(group.prompt_length + min(group.response_lengths) for group in groups)
         raise ValueError(
             f"data.max_tokens: {max_tokens}, expected at least the {shortest} tokens of a response and prompt"
         )
@@ -76,10 +77,10 @@ def _pack(groups: Sequence[Group], share: Sequence[int], max_tokens: int) -> tup
     sizes: list[int] = []
     for index in share:
         fresh = True  # mates of one group only
-        for response, length in enumerate(groups[index].lengths):
+        for response, length in enumerate(groups[index].response_lengths):
             if fresh or sizes[-1] + length > max_tokens:
                 units.append([])
-                sizes.append(0)
+                sizes.append(groups[index].prompt_length)
                 fresh = False
             units[-1].append((index, response))
             sizes[-1] += length
@@ -108,27 +109,26 @@ def micro_batch(
     mean: Sequence[float],
     std: Sequence[float],
 ) -> MicroBatch:
-    """Builds a pack. prompt_of: the prompt of a problem number; mean, std: the processor's, of pixel values.
+    """Builds a pack: each group's prompt, then the responses that go on from it.
 
-    A pack without members, which keeps ranks in step, is some response that weighs nothing.
+    prompt_of: the prompt of a problem number; mean, std: the processor's, of pixel values. A pack without members,
+    which keeps ranks in step, is some response that weighs nothing.
     """
     filler = not members
-    samples, log_probs, advantages, weights = [], [], [], []
-    for group, response in members or [(0, 0)]:
-        prompt = prompt_of(batch.groups[group].problem)
-        sample, rollout_log_probs = _complete(prompt, batch.groups[group].responses[response])
-        counts = sample.labels != IGNORE
-        samples.append(sample)
-        log_probs.append(rollout_log_probs)
-        advantages.append(counts * batch.advantages[group][response])
-        weights.append(counts * (0.0 if filler else batch.weights[group][response]))
-    return MicroBatch(pack(samples, mean, std), torch.cat(log_probs), torch.cat(advantages), torch.cat(weights))
-
-
-def _complete(prompt: Sample, response: Response) -> tuple[Sample, Tensor]:
-    """Prompt and response as one sample whose sampled tokens are its labels, and the sampler's log-probs beside it."""
-    tokens, forced = torch.tensor(response.tokens), torch.tensor(response.forced)
-    sample = prompt.completed(tokens, tokens.masked_fill(forced, IGNORE))
-    log_probs = torch.zeros(len(sample))
-    log_probs[len(prompt) :] = torch.tensor(response.log_probs).masked_fill(forced, 0.0)
-    return sample, log_probs
+    samples: list[Sample] = []
+    prefixes: list[int] = []
+    beside: list[Tensor] = []  # [3, tokens] of each sample: rollout log-probs, advantages, weights
+    for group, mates in groupby(members or [(0, 0)], key=lambda member: member[0]):
+        prompt, first = prompt_of(batch.groups[group].problem), len(samples)
+        samples.append(prompt)
+        prefixes.append(-1)
+        beside.append(torch.zeros(3, len(prompt)))
+        for _, number in mates:
+            response = batch.groups[group].responses[number]
+            tokens, forced = torch.tensor(response.tokens), torch.tensor(response.forced)
+            samples.append(prompt.response(tokens, tokens.masked_fill(forced, IGNORE)))
+            prefixes.append(first)
+            weight = 0.0 if filler else batch.weights[group][number]
+            fixed = torch.tensor([[batch.advantages[group][number]], [weight]]).expand(2, len(tokens))
+            beside.append(torch.cat([torch.tensor([response.log_probs]), fixed]).masked_fill(forced, 0.0))
+    return MicroBatch(pack(samples, mean, std, prefixes=prefixes), *torch.cat(beside, dim=1))

@@ -45,9 +45,9 @@ class Group:
     responses: tuple[Response, ...]
 
     @property
-    def lengths(self) -> list[int]:
-        """Tokens of prompt and response together, one a response."""
-        return [self.prompt_length + len(response.tokens) for response in self.responses]
+    def response_lengths(self) -> list[int]:
+        """Tokens, one a response."""
+        return [len(response.tokens) for response in self.responses]
 
     @property
     def rewards(self) -> list[float]:

@@ -121,9 +121,7 @@ class Stage:
     def _loader(self, sources: list[Source], seed: int, workers: int = 0) -> Loader:
         engine = self.run.engine
         return Loader(
-            [
-                Part(read_messages(source.path, source.examples), source.weight, source.after) for source in sources
-            ],
+            [Part(read_messages(source.path, source.examples), source.weight, source.after) for source in sources],
             self.run.processor,
             max_tokens=self.recipe.data.max_tokens,
             seed=seed,

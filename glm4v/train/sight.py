@@ -80,9 +80,9 @@ def sight_check(
 def _targets_after_images(batch: PackedBatch) -> Tensor:
     """[T] bool: labels that count and whose sequence shows an image before them."""
     seen = torch.cumsum(batch.vision_index >= 0, 0)
-    starts = batch.cu_seqlens[:-1].long()
-    lengths = (batch.cu_seqlens[1:] - batch.cu_seqlens[:-1]).long()
-    before = torch.cat([seen.new_zeros(1), seen])[starts]  # media tokens before each sequence
-    first = torch.zeros_like(batch.labels, dtype=torch.bool)
-    first[starts[lengths > 0]] = True
-    return (batch.labels != -100) & ~first & (seen > torch.repeat_interleave(before, lengths))
+    bounds = torch.cat([seen.new_zeros(1), seen])[batch.cu_seqlens.long()]  # media tokens before each sequence
+    prefixes = torch.tensor(batch.prefixes, device=seen.device)
+    shown = (prefixes >= 0) & (bounds.diff()[prefixes] > 0)  # by the prefix
+    before = bounds[:-1].masked_fill(shown, -1)
+    lengths = batch.cu_seqlens.long().diff()
+    return (batch.labels != -100) & (batch.predictors >= 0) & (seen > torch.repeat_interleave(before, lengths))

@@ -63,6 +63,36 @@ def test_one_medium_in_several_samples_is_patchified_once():
     assert first[first >= 0].tolist() == second[second >= 0].tolist() == [0, 1, 2, 3]
 
 
+def test_responses_go_on_from_their_prompt():
+    prompt, other = sample(picture(28, 56), labels=torch.full((6,), -100)), sample()
+    tokens = torch.tensor([7, 8])
+    batch = pack([other, prompt, prompt.response(tokens, tokens), prompt.response(tokens[:1], tokens[:1])],
+                 prefixes=[-1, -1, 1, 1])  # fmt: skip
+    assert batch.shares_prefixes
+    assert not pack([other, prompt]).shares_prefixes
+    assert batch.seqlens == (3, 6, 2, 1)
+    assert batch.predictors.tolist() == [-1, 0, 1, -1, 3, 4, 5, 6, 7, 8, 9, 8]
+    assert batch.key_index.tolist() == [*range(3), *range(3, 9), *range(3, 9), 9, 10, *range(3, 9), 11]
+    assert batch.cu_seqlens_k.tolist() == [0, 3, 9, 17, 24]
+    assert batch.num_targets == 2 + 3
+    whole = prompt.completed(tokens, tokens)
+    assert torch.equal(batch.position_ids[:, 9:11], whole.position_ids[:, -2:])
+
+
+@pytest.mark.parametrize(
+    ("prefixes", "message"),
+    [
+        ([-1], "prefixes has 1 entries for 2 sequences"),
+        ([-1, 1], r"prefixes\[1\] is 1; expected -1 or an earlier"),
+        ([-2, 0], r"prefixes\[0\] is -2"),
+        ([-1, 0, 1], r"prefixes\[2\] is 1"),  # a prefix has none itself
+    ],
+)
+def test_wrong_prefixes_are_named(prefixes, message):
+    with pytest.raises(ValueError, match=message):
+        pack([sample()] * max(2, len(prefixes)), prefixes=prefixes)
+
+
 def test_targets_are_counted_without_the_first_of_each_sequence():
     batch = pack([sample(), sample(), sample(labels=torch.tensor([-100, -100, 7]))])
     assert batch.num_targets == 2 + 2 + 1

@@ -220,6 +220,45 @@ def test_sequences_share_an_image(tools: Any) -> None:
         assert tools.difference(actual[name], gradient) <= 1e-5, name
 
 
+def test_responses_go_on_from_a_prompt_that_is_computed_once(tools: Any) -> None:
+    """A prompt and two responses that share it: as if each response had its own copy of the prompt."""
+    config = tools.config()
+    model, _ = tools.pair(config)
+    single = PackedBatch.from_transformers(tools.inputs([[3, ("image", (1, 4, 6)), 9]]), config)
+    prompt, end = len(single.input_ids) - 5, len(single.input_ids)
+    other = single.input_ids[prompt : end - 2].flip(0)  # a second response, of three tokens
+
+    def batch(order: Sequence[tuple[int, int] | None], seqlens: Sequence[int], prefixes: Sequence[int]) -> PackedBatch:
+        """Pieces start..stop of `single`, or None for the second response, in a row; responses alone are targets."""
+        pick = lambda name, piece: getattr(single, name)[..., slice(*(piece or (prompt, end - 2)))]
+        ids = [other if piece is None else pick("input_ids", piece) for piece in order]
+        learned = [piece is None or piece[0] == prompt for piece in order]
+        labels = [x if learn else torch.full_like(x, -100) for x, learn in zip(ids, learned, strict=True)]
+        return PackedBatch.make(
+            input_ids=torch.cat(ids),
+            position_ids=torch.cat([pick("position_ids", piece) for piece in order], dim=1),
+            labels=torch.cat(labels),
+            seqlens=seqlens,
+            image_patches=single.image_patches,
+            video_patches=single.video_patches,
+            image_grids=single.image_grids,
+            video_grids=single.video_grids,
+            vision_index=torch.cat([pick("vision_index", piece) for piece in order]),
+            prefixes=prefixes,
+        )
+
+    start, first = (0, prompt), (prompt, end)
+    copies = batch([start, first, start, None], [prompt + 5, prompt + 3], [])
+    shared = batch([start, first, None], [prompt, 5, 3], [-1, 0, 0])
+    assert copies.num_targets == shared.num_targets == 8
+    expected, expected_gradients = run(tools, model, [copies], 8)
+    actual, gradients_of_shared = run(tools, model, [shared], 8)
+    assert tools.difference(actual[0].loss, expected[0].loss) <= 1e-5
+    assert tools.difference(actual[0].log_probs[-8:], expected[0].log_probs[copies.labels != -100]) <= 1e-5
+    for name, gradient in expected_gradients.items():
+        assert tools.difference(gradients_of_shared[name], gradient) <= 1e-5, name
+
+
 def test_gradient_checkpointing_changes_nothing(tools: Any) -> None:
     config = tools.config()
     model, _ = tools.pair(config)

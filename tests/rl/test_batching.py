@@ -30,18 +30,24 @@ def members(packs: list[list[tuple[int, int]]]) -> list[tuple[int, int]]:
     return sorted(member for pack in packs for member in pack)
 
 
+def tokens_of(groups: list[Group], pack: list[tuple[int, int]]) -> int:
+    """Of a pack: each group's prompt once, and the responses."""
+    prompts = sum(groups[n].prompt_length for n in {n for n, _ in pack})
+    return prompts + sum(groups[n].response_lengths[r] for n, r in pack)
+
+
 def test_mates_stay_together_and_nothing_is_lost():
     groups = [group(n, 10, [n % 5 + 1] * 4) for n in range(12)]
     packs, dropped = plan(groups, max_tokens=130, ranks=1)
     assert dropped == 0
     assert members(packs[0]) == [(n, r) for n in range(12) for r in range(4)]
     for pack in packs[0]:
-        assert sum(groups[n].lengths[r] for n, r in pack) <= 130
+        assert tokens_of(groups, pack) <= 130
         assert all((n, r) in pack for n, _ in pack for r in range(4))
 
 
 def test_a_group_longer_than_a_pack_is_cut_between_responses():
-    packs, dropped = plan([group(0, 10, [5] * 6)], max_tokens=40, ranks=1)
+    packs, dropped = plan([group(0, 10, [5] * 6)], max_tokens=20, ranks=1)
     assert [len(pack) for pack in packs[0]] == [2, 2, 2]
     assert dropped == 0
 
@@ -62,7 +68,7 @@ def test_ranks_are_balanced_and_in_step():
     packs, _ = plan(groups, max_tokens=200, ranks=3)
     assert len({len(rank) for rank in packs}) == 1
     assert members([pack for rank in packs for pack in rank]) == [(n, r) for n in range(9) for r in range(4)]
-    tokens = [sum(groups[n].lengths[r] for pack in rank for n, r in pack) for rank in packs]
+    tokens = [sum(tokens_of(groups, pack) for pack in rank) for rank in packs]
     assert max(tokens) < 1.2 * min(tokens)
     few, _ = plan(groups[:1], max_tokens=200, ranks=3)
     assert [len(rank) for rank in few] == [1, 1, 1]
@@ -80,9 +86,9 @@ def test_tensors_line_up_with_tokens(processor, prompt):
     groups = [group(0, length, [3, 4], forced=2)]
     batch = Batch.of(groups, torch.tensor([[1.5, -0.5]]), "sample", 16)
     micro = micro_batch([(0, 0), (0, 1)], batch, lambda _: prompt, processor.image_mean, processor.image_std)
-    assert len(micro.batch.image_grids) == 1  # shared by the mates
-    assert micro.batch.seqlens == (length + 3, length + 4)
-    sampled = torch.tensor([length + 2, 2 * length + 3 + 2, 2 * length + 3 + 3])  # after two forced tokens
+    assert micro.batch.seqlens == (length, 3, 4)
+    assert micro.batch.prefixes == (-1, 0, 0)
+    sampled = torch.tensor([length + 2, length + 3 + 2, length + 3 + 3])  # after two forced tokens
     assert micro.weights.nonzero()[:, 0].tolist() == sampled.tolist()
     assert micro.weights[sampled].tolist() == [1 / 2, 1 / 4, 1 / 4]
     assert micro.advantages[sampled].tolist() == [1.5, -0.5, -0.5]

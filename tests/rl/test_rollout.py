@@ -34,9 +34,8 @@ def test_groups_are_in_order_and_scored(ask, processor):
     assert [group.problem for group in groups] == NUMBERS
     for group in groups:
         assert len(group.responses) == len(group.rewards) == 6
-        for response, length in zip(group.responses, group.lengths, strict=True):
-            assert length == group.prompt_length + len(response.tokens)
-            assert len(response.tokens) == len(response.log_probs) == len(response.forced) == response.sampled
+        for response, length in zip(group.responses, group.response_lengths, strict=True):
+            assert length == len(response.tokens) == len(response.log_probs) == len(response.forced) == response.sampled
             assert response.text == processor.decode(response.tokens)
             right = response.answer == "1" and group.problem < 20
             assert response.reward == right
