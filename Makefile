@@ -22,6 +22,7 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy glm4v
+	$(BIN)/python benchmarks/readme.py --check
 	$(BIN)/clang-format --dry-run -Werror $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu')
 
 sanitize: .venv/installed

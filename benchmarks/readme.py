@@ -1,11 +1,12 @@
-"""Writes the README's table of measured facts from benchmarks/results/: python -m glm4v.benchmarks.readme"""
+"""Writes the README's tables of measured facts from benchmarks/results/: python benchmarks/readme.py [--check]"""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-BEGIN, END = "<!-- measured: written by python -m glm4v.benchmarks.readme -->", "<!-- end of measured -->"
+BEGIN, END = "<!-- measured: written by python benchmarks/readme.py -->", "<!-- end of measured -->"
 COLUMNS = [(dtype, direction) for dtype in ("float32", "bfloat16") for direction in ("forward", "backward")]
 
 
@@ -98,5 +99,8 @@ def demo_line(name: str, part: dict[str, Any], of: Any) -> str:
 
 
 if __name__ == "__main__":
-    root = Path.cwd()
-    (root / "README.md").write_text(update(root), encoding="utf-8")
+    root = Path(__file__).parent.parent
+    if "--check" not in sys.argv:
+        (root / "README.md").write_text(update(root), encoding="utf-8")
+    elif update(root) != (root / "README.md").read_text(encoding="utf-8"):
+        sys.exit("README.md: its measured tables are not those of benchmarks/results; run: python benchmarks/readme.py")
