@@ -19,6 +19,7 @@ SCRIPTS = {
     "patch_embed": "bench_patch_embed",
     "packed_attention": "bench_packed_attention",
     "paged_attention": "bench_paged_attention",
+    "sample_tokens": "bench_sample_tokens",
     "linear": "bench_linear",
     "linear_cross_entropy": "bench_linear_cross_entropy",
     "model": "bench_model",

@@ -149,6 +149,17 @@ def cross_entropy_backward(draw: Draw) -> list[Any]:
     return [logits, targets, *rows, first, inverse_temperature]
 
 
+def sample_tokens(draw: Draw) -> list[Any]:
+    rows, columns = draw.size(), draw.size(600, 1)
+    seeds = torch.randint(-(2**62), 2**62, (rows,))
+    mask = lambda: draw.choice((None, torch.randint(0, 2, (rows, columns), dtype=torch.uint8)))
+    options = [draw.choice((0.0, 0.5, 1.0)), draw.choice((1.0, 0.5)), draw.choice((1.0, 1.5))]
+    return [
+        *(draw.real(draw.dtype(), rows, columns), *options, seeds, seeds.clone(), mask(), mask(), seeds.clone()),
+        torch.zeros(rows),
+    ]
+
+
 def packed_attention(draw: Draw) -> list[Any]:
     dtype, sequences, width = draw.dtype(), draw.size(4), draw.choice((8, 16, 24, 64, 80, 256))
     kv_heads, group, same = draw.randint(1, 2), draw.choice((1, 2, 5)), draw.random() < 0.5
@@ -189,7 +200,7 @@ CALLS: dict[str, Callable[[Draw], list[Any]]] = {
     **{f.__name__: f for f in (rms_norm, rms_norm_backward, swiglu, add_position_embedding)},
     **{f.__name__: f for f in (add_position_embedding_backward, rope_2d, rope_3d, patchify, count_targets)},
     **{f.__name__: f for f in (cross_entropy, cross_entropy_backward, packed_attention, packed_attention_backward)},
-    "paged_attention": paged_attention,
+    **{f.__name__: f for f in (sample_tokens, paged_attention)},
     "use_isa": lambda draw: [draw.choice([*native.variants(), "sse9", ""])],
     **{name: lambda draw: [] for name in ("isa", "native_bf16", "threads", "variants")},
 }

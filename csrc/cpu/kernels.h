@@ -113,6 +113,19 @@ struct CrossEntropy {
   const float *log_sum_exp, *entropy, *grad_log_probs, *grad_entropy;  // backward
 };
 
+// temperature 0 takes the largest; seen and banned are null, or bytes [rows, columns] with a free stride between rows.
+struct SampleTokens {
+  DType dtype;
+  int64_t rows, columns;
+  float temperature, top_p, repetition_penalty;
+  const void* logits;  // [rows, columns]
+  const uint8_t *seen, *banned;
+  int64_t seen_stride, banned_stride;
+  const int64_t *seeds, *steps;  // [rows]
+  int64_t* tokens;               // [rows]
+  float* log_probs;              // [rows]
+};
+
 // Heads of packed tokens: [heads, head_dim] dense, a free stride (in elements) from token to token.
 struct TokenHeads {
   const void* data;
@@ -170,6 +183,7 @@ struct PagedAttention {
   KERNEL(patchify, Patchify)                                 \
   KERNEL(cross_entropy, CrossEntropy)                        \
   KERNEL(cross_entropy_backward, CrossEntropy)               \
+  KERNEL(sample_tokens, SampleTokens)                        \
   KERNEL(packed_attention, PackedAttention)                  \
   KERNEL(packed_attention_backward, PackedAttentionBackward) \
   KERNEL(paged_attention, PagedAttention)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from glm4v import ops
 from glm4v.generation import sampler
 from glm4v.generation.settings import Settings
 
@@ -72,12 +73,12 @@ class Slots:
         """
         settings = self.settings
         rows = self.padded(slots, len(logits))
-        logits, step = logits.float(), self.step[rows]
-        tokens = self._sample(rows, step, logits)
+        step = self.step[rows]
+        tokens, log_probs = self._sample(rows, step, logits)
         if settings.thinking is not None:
             tokens, forced = self._close(rows, step, tokens)
             self.forced[slots, step[: len(slots)]] = forced[: len(slots)]
-        log_probs = sampler.log_probs(logits, tokens, settings.temperature)
+            log_probs = sampler.log_probs(logits, tokens, settings.temperature)
         tokens, step = tokens[: len(slots)], step[: len(slots)]
         self.tokens[slots, step] = tokens
         self.log_probs[slots, step] = log_probs[: len(slots)]
@@ -86,15 +87,21 @@ class Slots:
             self._seen[slots, tokens] = True
         return tokens, torch.isin(tokens, self._stop) | (step + 1 == settings.max_new_tokens)
 
-    def _sample(self, rows: Tensor, step: Tensor, logits: Tensor) -> Tensor:
+    def _sample(self, rows: Tensor, step: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
         settings = self.settings
-        invalid = self._invalid[None]
+        banned = self._invalid.expand(logits.shape)
         if settings.min_new_tokens > 0:
-            invalid = invalid | (self._stops & (step < settings.min_new_tokens)[:, None])
-        if self._seen is not None:
-            logits = sampler.penalise(logits, self._seen[rows], settings.repetition_penalty)
-        logits = logits.masked_fill(invalid, -torch.inf)
-        return sampler.choose(logits, settings.temperature, settings.top_p, sampler.uniform(self.stream[rows], step))
+            banned = banned | (self._stops & (step < settings.min_new_tokens)[:, None])
+        return ops.sample_tokens(
+            logits,
+            settings.temperature,
+            settings.top_p,
+            settings.repetition_penalty,
+            self.stream[rows],
+            step,
+            None if self._seen is None else self._seen[rows],
+            banned,
+        )
 
     def _close(self, rows: Tensor, step: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Puts forced tokens in the place of sampled ones where thinking has used up its budget, once a sequence."""

@@ -10,6 +10,7 @@ from glm4v.ops.position_embedding import add_position_embedding
 from glm4v.ops.reference import Patches
 from glm4v.ops.rms_norm import add_rms_norm, rms_norm, sandwich_norm
 from glm4v.ops.rope import rope_2d, rope_3d
+from glm4v.ops.sample_tokens import sample_tokens
 from glm4v.ops.swiglu import swiglu
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "rms_norm",
     "rope_2d",
     "rope_3d",
+    "sample_tokens",
     "sandwich_norm",
     "swiglu",
 ]

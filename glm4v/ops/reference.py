@@ -250,3 +250,63 @@ def linear_cross_entropy(
     log_probs = torch.where(counts, picked, 0)
     entropy = torch.where(counts, -(log_p.exp() * log_p).sum(dim=-1), 0)
     return -log_probs, log_probs, entropy
+
+
+# sampling -----------------------------------------------------------------------------------------------------------
+
+GOLDEN = 0x9E3779B97F4A7C15 - 2**64  # increment of SplitMix64 and its two multipliers, as signed 64-bit numbers
+MULTIPLIERS = (0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64)
+BITS = 52  # of a uniform number: u * total stays below total in float64, so the last token cannot be overrun
+
+
+def uniform(seeds: Tensor, steps: Tensor) -> Tensor:
+    """One number in [0, 1) for each pair of int64 [N]: [N] float64."""
+    z = seeds + (steps + 1) * GOLDEN  # int64 wraps around
+    for shift, multiplier in zip((30, 27), MULTIPLIERS, strict=True):
+        z = (z ^ shift_right(z, shift)) * multiplier
+    z = z ^ shift_right(z, 31)
+    return shift_right(z, 64 - BITS).double() * 2.0**-BITS
+
+
+def shift_right(z: Tensor, bits: int) -> Tensor:
+    """Logical shift: torch's own fills with the sign."""
+    return (z >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def nucleus(probabilities: Tensor, top_p: float) -> Tensor:
+    """`probabilities` [N, V] with 0 outside of the smallest set of likeliest tokens that holds `top_p`."""
+    ordered, order = probabilities.sort(dim=-1, descending=True, stable=True)
+    before = ordered.cumsum(dim=-1, dtype=torch.float64) - ordered
+    kept = ordered.masked_fill(before >= top_p, 0)
+    kept[:, 0] = ordered[:, 0]
+    return torch.zeros_like(kept).scatter_(1, order, kept)
+
+
+def sample_tokens(
+    logits: Tensor,
+    temperature: float,
+    top_p: float,
+    repetition_penalty: float,
+    seeds: Tensor,
+    steps: Tensor,
+    seen: Tensor | None = None,
+    banned: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    scores = wide(logits)
+    log_p = (scores / (temperature or 1.0)).log_softmax(dim=-1)
+    if seen is not None:
+        penalised = torch.where(scores < 0, scores * repetition_penalty, scores / repetition_penalty)
+        scores = torch.where(seen, penalised, scores)
+    if banned is not None:
+        scores = scores.masked_fill(banned, -torch.inf)
+    if temperature == 0:
+        tokens = scores.argmax(dim=-1)
+    else:
+        weights = (scores / temperature).softmax(dim=-1)
+        if top_p < 1:
+            weights = nucleus(weights, top_p)
+        cumulative = weights.cumsum(dim=-1, dtype=torch.float64)
+        target = uniform(seeds, steps) * cumulative[:, -1]
+        tokens = torch.searchsorted(cumulative, target[:, None], right=True)[:, 0]
+        tokens = tokens.clamp(max=logits.shape[1] - 1)  # only where logits are not finite; the log-probability tells
+    return tokens, log_p.gather(1, tokens[:, None])[:, 0].float()
