@@ -24,11 +24,10 @@ from glm4v.train.recipe import PretrainRecipe, SftRecipe, load_recipe
 from glm4v.train.run import Interrupted, console
 from glm4v.train.start import load_model, load_processor
 
-SAMPLES = {"pretrain": 3000, "sft": 400, "rl": 1500, "validation": 50}  # a domain
+SAMPLES = {"pretrain": 3000, "sft": 100, "rl": 1500, "validation": 50}  # a domain
 REHEARSAL = {"pretrain": 10, "sft": 10, "rl": 10, "validation": 5}
 REHEARSAL_STEPS = ["steps=2", "optim.warmup_steps=0", "data.max_tokens=1024"]
 HOME = "runs/demo"  # of the demo in its recipes
-TEMPERATURE = 1.0  # of evaluations, as in RLCS: what it raises is the reward of sampled answers
 MAX_NEW_TOKENS = 40  # of an answer; no worked example is longer
 
 STAGES: dict[str, tuple[Any, Callable[[Any], Path], str]] = {
@@ -139,7 +138,7 @@ def untrained_model(seed: int) -> Glm4v:
 
 
 def evaluate(out: Path, stage: str, model: Callable[[], Glm4v]) -> None:
-    """Sampled answers to the held-out problems in out/eval/<stage>, unless they stand there."""
+    """Greedy answers to the held-out problems in out/eval/<stage>, unless they stand there."""
     folder = out / "eval" / stage
     if (folder / "summary.json").exists():
         return
@@ -152,7 +151,6 @@ def evaluate(out: Path, stage: str, model: Callable[[], Glm4v]) -> None:
             Processor.from_pretrained(gym.TOKENIZER),
             problems,
             max_new_tokens=MAX_NEW_TOKENS,
-            temperature=TEMPERATURE,
             on_progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     evaluation.write(folder)
