@@ -18,7 +18,6 @@ from glm4v import Glm4v, demo
 from glm4v.benchmarks import harness
 from glm4v.eval.summary import NORMAL_95, summarise
 from glm4v.train import sft
-from glm4v.train.recipe import SftRecipe, load_recipe
 from glm4v.train.run import Interrupted
 
 STAGES = ("untrained", "pretrain", "sft", "rlcs", "control")
@@ -69,11 +68,11 @@ def train_control(folder: Path, seed: int) -> int:
     if not (control / "model").exists():
         demo.say(f"Control: SFT goes on for {steps} steps, the time that RLCS took.")
         overrides = [
-            f"out={control}", f"seed={seed + 1000}", f"steps={steps}", f"resume={control.exists()}",
-            f"data.train={folder / 'data' / 'sft.jsonl'}", f"model.path={folder / 'sft' / 'model'}",
+            f"out={demo.HOME}/control", f"model.path={demo.HOME}/sft/model", f"seed={seed + 1000}",
+            f"steps={steps}", f"resume={control.exists()}",
         ]  # fmt: skip
         with demo.timed(folder, "control"):
-            sft.run(load_recipe("demo_sft", overrides, SftRecipe))
+            sft.run(demo.recipe_of("sft", folder, overrides))
     demo.evaluate(folder, "control", lambda: Glm4v.from_pretrained(control / "model"))
     return steps
 

@@ -24,7 +24,7 @@ from glm4v.train.recipe import PretrainRecipe, SftRecipe, load_recipe
 from glm4v.train.run import Interrupted, console
 from glm4v.train.start import load_model, load_processor
 
-SAMPLES = {"pretrain": 3000, "sft": 100, "rl": 1500, "validation": 50}  # a domain
+SAMPLES = {"pretrain": 3000, "sft": 400, "rl": 1500, "validation": 50}  # a domain
 REHEARSAL = {"pretrain": 10, "sft": 10, "rl": 10, "validation": 5}
 REHEARSAL_STEPS = ["steps=2", "optim.warmup_steps=0", "data.max_tokens=1024"]
 HOME = "runs/demo"  # of the demo in its recipes
@@ -113,11 +113,17 @@ def train(out: Path, stage: str, seed: int, overrides: Sequence[str] = ()) -> No
     """One stage by its recipe demo_<stage>, unless out/<stage> holds its final model."""
     if (out / stage / "model").exists():
         return
-    kind, run_stage, text = STAGES[stage]
+    _, run_stage, text = STAGES[stage]
     say(text)
-    recipe = load_recipe(f"demo_{stage}", [f"seed={seed}", f"resume={(out / stage).exists()}", *overrides], kind)
+    recipe = recipe_of(stage, out, [f"seed={seed}", f"resume={(out / stage).exists()}", *overrides])
     with timed(out, stage):
-        run_stage(kind.model_validate(moved(recipe.model_dump(), out)))
+        run_stage(recipe)
+
+
+def recipe_of(stage: str, out: Path, overrides: Sequence[str] = ()) -> Any:
+    """The recipe demo_<stage>, for a demo in the folder `out`."""
+    kind = STAGES[stage][0]
+    return kind.model_validate(moved(load_recipe(f"demo_{stage}", overrides, kind).model_dump(), out))
 
 
 def moved(value: Any, out: Path) -> Any:
