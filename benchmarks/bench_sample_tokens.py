@@ -23,7 +23,7 @@ def cases() -> Iterator[Case]:
         banned = torch.zeros(vocabulary, dtype=torch.bool).index_fill_(0, torch.arange(6), True).expand(rows, -1)
         seeds, steps = torch.arange(rows), torch.arange(rows)
         for dtype in DTYPES:
-            logits = (3 * torch.randn(rows, vocabulary)).to(dtype)
+            logits = (8 * torch.randn(rows, vocabulary)).to(dtype)  # as peaked as a language model's
             arguments = (logits, temperature, top_p, 1.0, seeds, steps, None, banned)
             yield Case(
                 "sample_tokens", "forward", dtype, name, "soft-max, cumsum, searchsorted",

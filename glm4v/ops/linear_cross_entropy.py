@@ -1,8 +1,8 @@
 """The last linear layer and the loss in one: log-probabilities and entropies of targets without all the logits.
 
 The vocabulary is walked in blocks. Going forward a native epilogue keeps running maximum, sum and weighted sum of each
-row; going back the block's logits are computed again and turned into their gradients in place. Tokens without a target
-are left out first, so they cost nothing.
+row; going back the block's logits are computed again and turned into their gradients in place, unless all of them are
+no more than one block: then they are kept. Tokens without a target are left out first, so they cost nothing.
 """
 
 import math
@@ -38,7 +38,7 @@ def linear_cross_entropy(
     check_device("x", x, targets=targets)
     if not temperature > 0:
         raise ValueError(f"temperature: is {temperature}; expected a positive number")
-    log_probs, entropy, _ = _linear_cross_entropy(x, weight, targets, temperature)
+    log_probs, entropy, _, _ = _linear_cross_entropy(x, weight, targets, temperature)
     return -log_probs, log_probs, entropy
 
 
@@ -49,6 +49,20 @@ def product_type(x: Tensor) -> torch.dtype:
 
 def blocks(length: int, size: int) -> list[slice]:
     return [slice(start, min(start + size, length)) for start in range(0, length, size)]
+
+
+def kept_logits(x: Tensor, weight: Tensor) -> Tensor:
+    """Where the forward pass leaves all logits for the backward pass: [T, V] if that is one block, else [0, V]."""
+    tokens, vocabulary = x.shape[0], weight.shape[0]
+    whole = tokens * vocabulary <= TOKENS * VOCABULARY
+    return x.new_empty(tokens if whole else 0, vocabulary, dtype=product_type(x))
+
+
+def tiles(tokens: int, vocabulary: int, whole: bool) -> tuple[list[slice], list[slice]]:
+    """Blocks of tokens and of the vocabulary: one of each where all logits are kept."""
+    if whole:
+        return [slice(0, tokens)], [slice(0, vocabulary)]
+    return blocks(tokens, TOKENS), blocks(vocabulary, VOCABULARY)
 
 
 def with_targets(
@@ -71,15 +85,18 @@ def scattered(rows: Tensor | None, values: Tensor, count: int) -> Tensor:
 # kernels ------------------------------------------------------------------------------------------------------------
 
 
-def cpu_forward(x: Tensor, weight: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
+def cpu_forward(x: Tensor, weight: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, ...]:
     rows, picked_targets, (x_rows,) = with_targets(targets, weight.shape[0], x)
-    dtype = product_type(x)
+    dtype, kept = product_type(x), kept_logits(x, weight)
+    kept[len(x_rows) :] = 0  # of tokens without a target: equal calls give equal bits
+    whole = len(kept) > 0
+    token_blocks, vocabulary_blocks = tiles(len(x_rows), len(weight), whole)
     statistics = torch.zeros(4, x_rows.shape[0])  # running maximum, sum, weighted sum, the target's logit
     statistics[0] = -math.inf
-    for vocabulary in blocks(weight.shape[0], VOCABULARY):
+    for vocabulary in vocabulary_blocks:
         weight_block = weight[vocabulary].to(dtype)
-        for tokens in blocks(x_rows.shape[0], TOKENS):
-            logits = x_rows[tokens].to(dtype) @ weight_block.T
+        for tokens in token_blocks:
+            logits = torch.mm(x_rows[tokens].to(dtype), weight_block.T, out=kept[tokens] if whole else None)
             native.cross_entropy(
                 logits, picked_targets[tokens], statistics[:, tokens], vocabulary.start, 1 / temperature
             )
@@ -87,12 +104,12 @@ def cpu_forward(x: Tensor, weight: Tensor, targets: Tensor, temperature: float) 
     log_total = total.log()
     log_sum_exp = maximum + log_total
     values = (picked - log_sum_exp, log_total - weighted / total, log_sum_exp)
-    return tuple(scattered(rows, v, x.shape[0]) for v in values)  # type: ignore[return-value]
+    return *(scattered(rows, v, x.shape[0]) for v in values), kept
 
 
 def cpu_backward(
     grad_log_probs: Tensor, grad_entropy: Tensor, x: Tensor, weight: Tensor, targets: Tensor, entropy: Tensor,
-    log_sum_exp: Tensor, temperature: float, need_x: bool, need_weight: bool,
+    log_sum_exp: Tensor, kept: Tensor, temperature: float, need_x: bool, need_weight: bool,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     rows, picked_targets, (x_rows, *statistics) = with_targets(
         targets, weight.shape[0], x, log_sum_exp, entropy, grad_log_probs.contiguous(), grad_entropy.contiguous()
@@ -102,14 +119,15 @@ def cpu_backward(
     dtype = product_type(x)
     grad_x = torch.zeros(x_rows.shape if need_x else (0,), dtype=torch.float32)
     grad_weight = weight.new_empty(weight.shape if need_weight else (0,))
-    for vocabulary in blocks(weight.shape[0], VOCABULARY):
+    token_blocks, vocabulary_blocks = tiles(len(x_rows), len(weight), len(kept) > 0)
+    for vocabulary in vocabulary_blocks:
         weight_block = weight[vocabulary].to(dtype)
         if need_weight:
-            whole = grad_weight[vocabulary]
-            total = whole if whole.dtype == torch.float32 else torch.empty(whole.shape, dtype=torch.float32)
-        for tokens in blocks(x_rows.shape[0], TOKENS):
+            result = grad_weight[vocabulary]
+            total = result if result.dtype == torch.float32 else torch.empty(result.shape, dtype=torch.float32)
+        for tokens in token_blocks:
             x_block = x_rows[tokens].to(dtype)
-            logits = x_block @ weight_block.T
+            logits = kept[tokens].clone() if len(kept) else x_block @ weight_block.T
             native.cross_entropy_backward(
                 logits, picked_targets[tokens], *(s[tokens] for s in statistics), vocabulary.start, 1 / temperature
             )  # the logits now hold their gradients
@@ -117,8 +135,8 @@ def cpu_backward(
                 accumulate(grad_x[tokens], logits, weight_block)
             if need_weight:
                 accumulate(total, logits.T, x_block, fresh=tokens.start == 0)
-        if need_weight and total is not whole:
-            whole.copy_(total)
+        if need_weight and total is not result:
+            result.copy_(total)
     return scattered(rows, grad_x.to(x.dtype), x.shape[0]) if need_x else grad_x.to(x.dtype), grad_weight
 
 
@@ -134,24 +152,24 @@ def accumulate(total: Tensor, a: Tensor, b: Tensor, fresh: bool = False) -> None
 
 _backward = define(
     "linear_cross_entropy_backward(Tensor grad_log_probs, Tensor grad_entropy, Tensor x, Tensor weight, Tensor "
-    "targets, Tensor entropy, Tensor log_sum_exp, float temperature, bool need_x, bool need_weight) "
+    "targets, Tensor entropy, Tensor log_sum_exp, Tensor kept, float temperature, bool need_x, bool need_weight) "
     "-> (Tensor, Tensor)",
     cpu_backward,
-    lambda grad_log_probs, grad_entropy, x, weight, targets, entropy, log_sum_exp, temperature, need_x, need_weight: (
-        x.new_empty(x.shape if need_x else (0,)),
-        weight.new_empty(weight.shape if need_weight else (0,)),
+    lambda grad_log_probs, grad_entropy, x, weight, *rest: (
+        x.new_empty(x.shape if rest[-2] else (0,)),  # need_x
+        weight.new_empty(weight.shape if rest[-1] else (0,)),  # need_weight
     ),
 )
 
 
-def setup(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, float], output: tuple[Tensor, Tensor, Tensor]) -> None:
+def setup(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, float], output: tuple[Tensor, ...]) -> None:
     x, weight, targets, ctx.temperature = inputs
-    _, entropy, log_sum_exp = output
-    ctx.mark_non_differentiable(log_sum_exp)
-    ctx.save_for_backward(x, weight, targets, entropy, log_sum_exp)
+    _, entropy, log_sum_exp, kept = output
+    ctx.mark_non_differentiable(log_sum_exp, kept)
+    ctx.save_for_backward(x, weight, targets, entropy, log_sum_exp, kept)
 
 
-def backward(ctx: Any, grad_log_probs: Tensor, grad_entropy: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+def backward(ctx: Any, grad_log_probs: Tensor, grad_entropy: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
     need_x, need_weight = ctx.needs_input_grad[:2]
     grad_x, grad_weight = _backward(
         grad_log_probs, grad_entropy, *ctx.saved_tensors, ctx.temperature, need_x, need_weight
@@ -159,15 +177,19 @@ def backward(ctx: Any, grad_log_probs: Tensor, grad_entropy: Tensor, _: Tensor) 
     return grad_x if need_x else None, grad_weight if need_weight else None, None, None
 
 
-def twin(x: Tensor, weight: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
+def twin(x: Tensor, weight: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, ...]:
     _, log_probs, entropy = reference.linear_cross_entropy(x, weight, targets, temperature)
-    return log_probs, entropy, log_probs
+    return log_probs, entropy, log_probs, log_probs
 
 
 _linear_cross_entropy = define(
-    "linear_cross_entropy(Tensor x, Tensor weight, Tensor targets, float temperature) -> (Tensor, Tensor, Tensor)",
+    "linear_cross_entropy(Tensor x, Tensor weight, Tensor targets, float temperature) "
+    "-> (Tensor, Tensor, Tensor, Tensor)",
     cpu_forward,
-    lambda x, weight, targets, temperature: tuple(x.new_empty(x.shape[0], dtype=torch.float32) for _ in range(3)),
+    lambda x, weight, targets, temperature: (
+        *(x.new_empty(x.shape[0], dtype=torch.float32) for _ in range(3)),
+        kept_logits(x, weight),
+    ),
     twin,
     backward,
     setup,

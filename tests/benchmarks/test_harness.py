@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from glm4v import benchmarks
-from glm4v.benchmarks import bench_linear_cross_entropy, bench_packed_attention, harness, shapes
+from glm4v.benchmarks import bench_linear_cross_entropy, bench_packed_attention, bench_sample_tokens, harness, shapes
 from glm4v.benchmarks.harness import Case, Machine, both_directions
 
 MACHINE = Machine(
@@ -23,6 +23,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shapes, "MODELS", (sizes,))
     monkeypatch.setattr(bench_packed_attention, "MIXES", (("text", 6, 2, 32, (5, 40), True),))
     monkeypatch.setattr(bench_linear_cross_entropy, "SHAPES", (("head", 16, 24, 50),))
+    monkeypatch.setattr(bench_sample_tokens, "SHAPES", (("head", 4, 50, 1.0, 0.9), ("greedy", 4, 50, 0.0, 1.0)))
 
 
 def flat(result: object) -> list[torch.Tensor]:
