@@ -287,9 +287,10 @@ def test_gradient_checkpointing_keeps_block_inputs_only(tools: Any) -> None:
             model(batch)
         return total
 
-    everything = saved_bytes()
+    logits = 4 * len(batch.input_ids) * config.text_config.vocab_size  # kept by the head, whatever the blocks do
+    everything = saved_bytes() - logits
     model.gradient_checkpointing = True
-    assert saved_bytes() < everything / 3
+    assert saved_bytes() - logits < everything / 3
 
 
 @pytest.mark.slow
