@@ -121,6 +121,7 @@ void cross_entropy_backward(py::object logits_, py::object targets_, py::object 
 void sample_tokens(py::object logits_, float temperature, float top_p, float repetition_penalty, py::object seeds_,
                    py::object steps_, py::object seen_, py::object banned_, py::object tokens_, py::object log_probs_) {
   const View logits = view(logits_, "logits"), seeds = view(seeds_, "seeds"), steps = view(steps_, "steps"),
+             seen = optional_view(seen_, "seen", 1), banned = optional_view(banned_, "banned", 1),
              tokens = view(tokens_, "tokens"), log_probs = view(log_probs_, "log_probs");
   expect_float(logits);
   expect_shape(logits, {-1, -1});
@@ -130,33 +131,31 @@ void sample_tokens(py::object logits_, float temperature, float top_p, float rep
     expect_dtype(*v, DType::i64);
     expect_shape(*v, {rows});
   }
+  for (const View* v : {&seen, &banned}) {
+    if (!v->given) continue;
+    expect_dtype(*v, DType::u8);
+    expect_shape(*v, {rows, columns});
+  }
   expect_dtype(log_probs, DType::f32);
   expect_shape(log_probs, {rows});
   require(temperature >= 0, "temperature", "is not 0 or more");
   require(top_p > 0 && top_p <= 1, "top_p", "is not above 0 and at most 1");
   require(repetition_penalty > 0, "repetition_penalty", "is not positive");
-  SampleTokens a{.dtype = logits.dtype,
-                 .rows = rows,
-                 .columns = columns,
-                 .temperature = temperature,
-                 .top_p = top_p,
-                 .repetition_penalty = repetition_penalty,
-                 .logits = logits.data,
-                 .seeds = seeds.as<const int64_t>(),
-                 .steps = steps.as<const int64_t>(),
-                 .tokens = tokens.as<int64_t>(),
-                 .log_probs = log_probs.as<float>()};
-  const auto mask = [&](const py::object& given, const char* name, const uint8_t*& bytes, int64_t& stride) {
-    if (given.is_none()) return;
-    const View v = view(given, name, 1);
-    expect_dtype(v, DType::u8);
-    expect_shape(v, {rows, columns});
-    bytes = v.as<const uint8_t>();
-    stride = v.stride[0];
-  };
-  mask(seen_, "seen", a.seen, a.seen_stride);
-  mask(banned_, "banned", a.banned, a.banned_stride);
-  run(kernels().sample_tokens, a);
+  run(kernels().sample_tokens, {.dtype = logits.dtype,
+                                .rows = rows,
+                                .columns = columns,
+                                .temperature = temperature,
+                                .top_p = top_p,
+                                .repetition_penalty = repetition_penalty,
+                                .logits = logits.data,
+                                .seen = seen.as<const uint8_t>(),
+                                .banned = banned.as<const uint8_t>(),
+                                .seen_stride = seen.stride[0],
+                                .banned_stride = banned.stride[0],
+                                .seeds = seeds.as<const int64_t>(),
+                                .steps = steps.as<const int64_t>(),
+                                .tokens = tokens.as<int64_t>(),
+                                .log_probs = log_probs.as<float>()});
 }
 
 }  // namespace

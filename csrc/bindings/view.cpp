@@ -88,9 +88,9 @@ View view(const py::handle& tensor, const char* name, int contiguous) {
   return v;
 }
 
-View optional_view(const py::handle& tensor, const char* name) {
+View optional_view(const py::handle& tensor, const char* name, int contiguous) {
   if (tensor.is_none()) return View{.name = name};
-  return view(tensor, name);
+  return view(tensor, name, contiguous);
 }
 
 void expect_float(const View& v) {

@@ -56,7 +56,7 @@ DType dtype_of(py::handle dtype, const char* name);
 View view(const py::handle& tensor, const char* name, int contiguous = View::kMaxRank);
 
 // As above, or an empty view for None.
-View optional_view(const py::handle& tensor, const char* name);
+View optional_view(const py::handle& tensor, const char* name, int contiguous = View::kMaxRank);
 
 // -1 stands for any size.
 void expect_shape(const View& v, std::initializer_list<int64_t> shape);

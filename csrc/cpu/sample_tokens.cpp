@@ -111,11 +111,15 @@ void sample(const SampleTokens& a) {
     const uint8_t* seen = a.seen ? a.seen + row * a.seen_stride : nullptr;
     const uint8_t* banned = a.banned ? a.banned + row * a.banned_stride : nullptr;
     Scratch<float> z(a.columns);
-    for_vectors(a.columns, [&](int64_t i, int n) { store_some(z.get() + i, load_some(logits + i, n), n); });
+    const auto read = [&] {
+      for_vectors(a.columns, [&](int64_t i, int n) { store_some(z.get() + i, load_some(logits + i, n), n); });
+    };
+    read();
     const float top = largest(z.get(), a.columns);
 
     float best = top;
-    if (seen || banned) {
+    const bool changed = seen || banned;
+    if (changed) {
       for (int64_t i = 0; i < a.columns; ++i) {
         const float penalised = z[i] < 0 ? z[i] * a.repetition_penalty : z[i] / a.repetition_penalty;
         z[i] = banned && banned[i] ? -__builtin_inff() : (seen && seen[i] ? penalised : z[i]);
@@ -123,18 +127,16 @@ void sample(const SampleTokens& a) {
       best = largest(z.get(), a.columns);
     }
     int64_t token = 0;
+    double total = 0;
     if (greedy) {
       while (token < a.columns - 1 && z[token] != best) ++token;
-    }
-    double total = exponentials(z.get(), a.columns, best, scale);
-    if (!greedy) {
+    } else {
+      total = exponentials(z.get(), a.columns, best, scale);
       if (a.top_p < 1) keep_nucleus(z.get(), a.columns, total, a.top_p);
       token = draw(z.get(), a.columns, uniform(a.seeds[row], a.steps[row]));
     }
-    if (seen || banned) {  // the whole vocabulary, as it came
-      for_vectors(a.columns, [&](int64_t i, int n) { store_some(z.get() + i, load_some(logits + i, n), n); });
-      total = exponentials(z.get(), a.columns, top, scale);
-    }
+    if (changed) read();  // the whole vocabulary, as it came
+    if (changed || greedy) total = exponentials(z.get(), a.columns, top, scale);
     a.tokens[row] = token;
     a.log_probs[row] = static_cast<float>((to_float(logits[token]) - top) * scale - std::log(total));
   });

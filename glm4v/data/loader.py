@@ -57,8 +57,8 @@ class Loader(Iterator[PackedBatch]):
         parts = [Part(*dataset) for dataset in datasets]
         if not parts or any(len(part.data) == 0 or part.weight <= 0 for part in parts):
             raise ValueError("datasets: expected at least one, none of them empty, each with a weight above 0")
-        if min(part.after for part in parts) != 0:
-            raise ValueError(f"datasets: the first joins after {min(part.after for part in parts)} samples; expected 0")
+        if (first := min(part.after for part in parts)) != 0:
+            raise ValueError(f"datasets: the first joins after {first} samples; expected 0")
         if not 0 <= rank < world_size:
             raise ValueError(f"rank is {rank}; expected 0..{world_size - 1}, as world_size is {world_size}")
         if window < 1 or seed < 0:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass, fields, replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -82,13 +82,10 @@ class PackedBatch:
         bounds = cu_seqlens.tolist()
         predictors = torch.arange(-1, len(input_ids) - 1)
         keys = []
-        for prefix, start, stop in zip(prefixes, bounds, bounds[1:], strict=False):
-            if start < stop:
-                predictors[start] = bounds[prefix + 1] - 1 if prefix >= 0 else -1
-            if prefix >= 0:
-                keys.append(torch.arange(bounds[prefix], bounds[prefix + 1]))
-            keys.append(torch.arange(start, stop))
-        seen = [seqlens[prefix] if prefix >= 0 else 0 for prefix in prefixes]
+        for prefix, (start, stop) in zip(prefixes, pairwise(bounds), strict=True):
+            before = torch.arange(bounds[prefix], bounds[prefix + 1]) if prefix >= 0 else predictors[:0]
+            keys.append(torch.cat([before, torch.arange(start, stop)]))
+            predictors[start:stop][:1] = bounds[prefix + 1] - 1 if prefix >= 0 else -1
         return cls(
             input_ids=input_ids,
             position_ids=position_ids,
@@ -102,7 +99,7 @@ class PackedBatch:
             vision_cu_seqlens_images=cumulative([h * w for t, h, w in image_grids for _ in range(t)]),
             vision_cu_seqlens_videos=cumulative([h * w for t, h, w in video_grids for _ in range(t)]),
             key_index=torch.cat([torch.zeros(0, dtype=torch.int64), *keys]),
-            cu_seqlens_k=cumulative([before + own for before, own in zip(seen, seqlens, strict=True)]),
+            cu_seqlens_k=cumulative([len(seen) for seen in keys]),
             predictors=predictors,
             seqlens=tuple(seqlens),
             prefixes=prefixes,

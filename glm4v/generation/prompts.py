@@ -12,9 +12,12 @@ from glm4v.data.sample import MERGE
 
 def lengths(prompts: Sequence[Sample] | PackedBatch) -> list[int]:
     """Tokens of each prompt. Raises ValueError when there is an empty one."""
-    counts = list(prompts.seqlens) if isinstance(prompts, PackedBatch) else [len(sample) for sample in prompts]
-    if isinstance(prompts, PackedBatch) and prompts.shares_prefixes:
-        raise ValueError("samples: a batch whose sequences go on from others; expected whole prompts")
+    if isinstance(prompts, PackedBatch):
+        if prompts.shares_prefixes:
+            raise ValueError("samples: a batch whose sequences go on from others; expected whole prompts")
+        counts = list(prompts.seqlens)
+    else:
+        counts = [len(sample) for sample in prompts]
     if 0 in counts:
         raise ValueError(f"samples[{counts.index(0)}] has no tokens; a prompt has at least one")
     return counts

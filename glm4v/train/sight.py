@@ -81,7 +81,7 @@ def _targets_after_images(batch: PackedBatch) -> Tensor:
     """[T] bool: labels that count and whose sequence shows an image before them."""
     seen = torch.cumsum(batch.vision_index >= 0, 0)
     bounds = torch.cat([seen.new_zeros(1), seen])[batch.cu_seqlens.long()]  # media tokens before each sequence
-    prefixes = torch.tensor(batch.prefixes, device=seen.device)
+    prefixes = torch.tensor(batch.prefixes, dtype=torch.int64, device=seen.device)
     shown = (prefixes >= 0) & (bounds.diff()[prefixes] > 0)  # by the prefix
     before = bounds[:-1].masked_fill(shown, -1)
     lengths = batch.cu_seqlens.long().diff()
