@@ -1,12 +1,16 @@
-"""What `glm4v bench` runs: a script an operator, whole models (bench_model) and the demo (bench_demo)."""
+"""What `glm4v bench` runs: a script an operator, whole models (bench_model), how costs grow (bench_growth) and the demo
+(bench_demo).
+"""
 
 import json
 from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from glm4v.benchmarks import harness
+from glm4v.benchmarks import bench_growth, harness
+from glm4v.ops.library import native
 
+GROWTH = "growth"
 SCRIPTS = {
     "rms_norm": "bench_rms_norm",
     "add_rms_norm": "bench_rms_norm",
@@ -26,14 +30,20 @@ SCRIPTS = {
 }
 
 
-def run(names: Sequence[str] = (), out: Path | None = None) -> dict:
-    """Measure what `names` says (operators, "model", "all"; none: all), print tables, write JSON.
+def run(
+    names: Sequence[str] = (), out: Path | None = None, compare: Path | None = None, plot: Path | None = None
+) -> dict:
+    """Measure what `names` says (operators, "model", "growth", "all"; none: all), print tables, write JSON.
 
-    out: the file; without it all of them go into benchmarks/results/, some are printed only.
-    Returns {"machine": .., "rows": [..], "memory": [..]}, the last where the model was measured.
-    Raises ValueError for an unknown name.
+    out: the JSON file; without it all of them go into benchmarks/results/, some are printed only. compare: an earlier
+    JSON file, whose times are shown beside the new ones. plot: an HTML file of all figures.
+    Returns {"machine": .., "rows": [..], "memory": [..], "growth": [..]}; memory where the model was measured.
+    Raises ValueError for an unknown name, FileNotFoundError for a missing file to compare with.
     """
-    scripts = scripts_of(names or ["all"])
+    names = names or ["all"]
+    earlier = json.loads(compare.read_text(encoding="utf-8")) if compare else None
+    scripts = scripts_of(names)
+    native.keep_freed_memory()
     machine = harness.describe_machine()
     harness.print_machine(machine)
     rows: list[harness.Row] = []
@@ -44,21 +54,32 @@ def run(names: Sequence[str] = (), out: Path | None = None) -> dict:
         from glm4v.benchmarks import bench_model
 
         result["memory"] = bench_model.memory()
+    if {GROWTH, "all"} & set(names):
+        curves = list(bench_growth.curves())
+        harness.console.print(bench_growth.table(curves))
+        result["growth"] = bench_growth.as_json(curves)
     slower = [row for row in rows if row.ratio_high < 1]
     harness.console.print(f"{len(rows)} rows, slower than the peer: {len(slower)}")
-    if out is None and len(scripts) == len(scripts_of(["all"])):
+    if earlier:
+        harness.console.print(harness.compare(machine, rows, earlier))
+    if out is None and "all" in names:
         out = Path(f"benchmarks/results/operators-{machine.instruction_set}.json")
     if out is not None:
         write(out, result)
+    if plot is not None:
+        from glm4v.benchmarks.plot import draw
+
+        plot.write_text(draw(result), encoding="utf-8")
+        harness.console.print(f"written: {plot}")
     return result
 
 
 def scripts_of(names: Iterable[str]) -> list[str]:
     """The scripts that `names` ask for, each once, in the order of SCRIPTS."""
-    wanted = list(SCRIPTS) if "all" in names else list(names)
+    wanted = list(SCRIPTS) if "all" in names else [name for name in names if name != GROWTH]
     unknown = [name for name in wanted if name not in SCRIPTS]
     if unknown:
-        raise ValueError(f"{unknown[0]}: no such benchmark; expected all, demo or some of {', '.join(SCRIPTS)}")
+        raise ValueError(f"{unknown[0]}: no such benchmark; expected all, demo, growth or some of {', '.join(SCRIPTS)}")
     return list(dict.fromkeys(script for name, script in SCRIPTS.items() if name in wanted))
 
 
@@ -66,7 +87,7 @@ def write(out: Path, result: dict) -> None:
     """As JSON, a row a line, so that two results can be compared by eye."""
     out.parent.mkdir(parents=True, exist_ok=True)
     parts = [f'"machine": {json.dumps(result["machine"])}']
-    for name in ("rows", "memory"):
+    for name in ("rows", "memory", "growth"):
         lines = ",\n  ".join(json.dumps(row) for row in result.get(name, []))
         parts += [f'"{name}": [\n  {lines}\n]'] if lines else []
     out.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")

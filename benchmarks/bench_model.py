@@ -8,7 +8,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -96,19 +95,13 @@ def cases() -> Iterator[Case]:
 # memory -------------------------------------------------------------------------------------------------------------
 
 
-def resident(field: str) -> int:
-    """Bytes of this process: VmRSS now, VmHWM at the most."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
-    return int(line.split()[1]) * 1024
-
-
 def peak_bytes(side: str, dtype: torch.dtype) -> int:
     """Of weights, batch and one training step in this process, without the libraries."""
-    before = resident("VmRSS")
+    before = harness.resident("VmRSS")
     step = step_of(side, dtype)
-    Path("/proc/self/clear_refs").write_text("5")  # starts the high-water mark afresh, after what loading took
+    harness.start_peak()  # after what loading took
     step()
-    return resident("VmHWM") - before
+    return harness.resident("VmHWM") - before
 
 
 def memory() -> list[dict[str, Any]]:

@@ -13,9 +13,10 @@ from glm4v.data.packing import cumulative
 
 # name, heads, key/value heads, head size, lengths, causal
 MIXES = (
-    ("9B text: 1 of 2048", 32, 2, 128, (2048,), True),
-    ("9B text: 64 of 64", 32, 2, 128, (64,) * 64, True),
-    ("9B vision: 64 to 1728", 12, 12, 128, (64, 768, 1728), False),
+    ("9B text, a quarter of its heads: 1 of 8192", 8, 1, 128, (8192,), True),
+    ("9B text: 64 of 128", 32, 2, 128, (128,) * 64, True),
+    ("9B vision: images of 64 to 5184", 12, 12, 128, (64, 256, 576, 1296, 5184), False),
+    ("64 a head: 1 of 4096", 8, 8, 64, (4096,), False),
     ("demo text: 24 of 85", 6, 2, 32, (85,) * 24, True),
     ("demo vision: 24 of 160", 4, 4, 32, (160,) * 24, False),
 )

@@ -5,10 +5,15 @@ FLOPs, or copies at `copy` for its bytes, whichever takes longer.
 
 With one thread (OMP_NUM_THREADS=1) the clock is the processor time of this process, so that other programs matter
 little; with several it is the wall's, and the machine has to be quiet.
+
+Freed memory stays with the process (native.keep_freed_memory), as in training: else every large result of either side
+would pay more for its pages than for its figures.
 """
 
+import ctypes
 import math
 import platform
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -27,7 +32,9 @@ from glm4v.ops.library import native
 SHORTEST = 0.004  # seconds of one timing; quicker work is repeated within it, so that the clock does not matter
 ROUNDS = (3, 15)  # of timing, ours and the peer in each: at least, at most
 
-console = Console()
+WIDE = 160  # columns of tables where there is no terminal
+
+console = Console(width=None if sys.stdout.isatty() else WIDE)
 Work = Callable[[], object]
 
 
@@ -61,7 +68,11 @@ class Machine:
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured of a case: seconds are medians, ratio is the peer's time over ours, paired a round."""
+    """What was measured of a case: seconds are medians, ratio is the peer's time over ours, paired a round.
+
+    bytes and flops are the case's count; memory is the most that ours and the peer held beyond their inputs, in bytes,
+    results included: the growth of the resident set, None where the system does not tell.
+    """
 
     operator: str
     direction: str
@@ -74,6 +85,15 @@ class Row:
     ratio_low: float  # quartiles over rounds
     ratio_high: float
     share_of_ceiling: float
+    bytes: float
+    flops: float
+    memory: int | None
+    peer_memory: int | None
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What is the same in another run of the same benchmark."""
+        return self.operator, self.direction, self.dtype, self.shape, self.peer
 
 
 def name_of(dtype: torch.dtype) -> str:
@@ -132,6 +152,7 @@ def calls_for(work: Work) -> int:
 def measure(case: Case, machine: Machine, budget: float = 1.0) -> Row:
     """Times ours and the peer alternately for about `budget` seconds, and at least three times each."""
     calls = (calls_for(case.ours), calls_for(case.theirs))
+    memory = (extra_memory(case.ours), extra_memory(case.theirs))
     ours: list[float] = []
     theirs: list[float] = []
     end = time.perf_counter() + budget
@@ -144,8 +165,36 @@ def measure(case: Case, machine: Machine, budget: float = 1.0) -> Row:
     ceiling = max(case.bytes / machine.copy, case.flops / product) / 1e9
     return Row(
         case.operator, case.direction, name_of(case.dtype), case.shape, case.peer, median(ours), median(theirs),
-        ratio, low, high, ceiling / median(ours),
+        ratio, low, high, ceiling / median(ours), case.bytes, case.flops, *memory,
     )  # fmt: skip
+
+
+# memory -------------------------------------------------------------------------------------------------------------
+
+
+def resident(field: str) -> int:
+    """Bytes of this process: VmRSS now, VmHWM at the most."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
+    return int(line.split()[1]) * 1024
+
+
+def start_peak() -> None:
+    """VmHWM counts from here on; raises OSError where the system does not allow it."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def extra_memory(work: Work) -> int | None:
+    """The most bytes that `work` held beyond what was there before; None where the system does not tell."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)  # what was freed before counts again when it is used
+        start_peak()
+        before = resident("VmRSS")
+    except (OSError, AttributeError):
+        return None
+    result = work()
+    peak = resident("VmHWM")
+    del result
+    return max(0, peak - before)
 
 
 # cases --------------------------------------------------------------------------------------------------------------
@@ -195,16 +244,21 @@ def table(title: str, rows: Sequence[Row]) -> Table:
     grid = Table(title=title, title_justify="left")
     for name in ("operator", "direction", "type", "shape"):
         grid.add_column(name)
-    for name in ("time", "peer", "ratio", "quartiles", "of ceiling"):
+    for name in ("time", "peer", "ratio", "quartiles", "of ceiling", "counted", "memory", "peer's"):
         grid.add_column(name, justify="right")
     for row in rows:
         colour = "red" if row.ratio_high < 1 else "green"
+        counted = f"{row.flops / 1e9:.3g} GFLOP" if row.flops else f"{row.bytes / 1e6:.3g} MB"
         grid.add_row(
             row.operator, row.direction, row.dtype, row.shape, duration(row.seconds), duration(row.peer_seconds),
             f"[{colour}]{row.ratio:.2f}x[/]", f"{row.ratio_low:.2f} - {row.ratio_high:.2f}",
-            f"{row.share_of_ceiling:.0%}",
+            f"{row.share_of_ceiling:.0%}", counted, megabytes(row.memory), megabytes(row.peer_memory),
         )  # fmt: skip
     return grid
+
+
+def megabytes(count: int | None) -> str:
+    return "?" if count is None else f"{count / 1e6:.3g} MB"
 
 
 def duration(seconds: float) -> str:
@@ -222,6 +276,29 @@ def print_machine(machine: Machine) -> None:
         f"torch {machine.torch}; "
         f"products {products}, copy {machine.copy:.0f} GB/s"
     )
+
+
+def compare(machine: Machine, rows: Sequence[Row], old: dict[str, Any]) -> Table:
+    """Rows that stand in an earlier result too: their time then and now. `old` is what `as_json` gave."""
+    before, now = Machine(**old["machine"]), asdict(machine)
+    differing = [name for name in ("cpu", "instruction_set", "threads", "torch") if asdict(before)[name] != now[name]]
+    caption = f"measured under another: {', '.join(differing)}" if differing else None
+    grid = Table(title="compared", title_justify="left", caption=caption, caption_justify="left")
+    for name in ("operator", "direction", "type", "shape"):
+        grid.add_column(name)
+    for name in ("then", "now", "then / now", "ratio then", "ratio now"):
+        grid.add_column(name, justify="right")
+    then = {row.key: row for row in (Row(**fields) for fields in old["rows"])}
+    for row in rows:
+        if (earlier := then.get(row.key)) is None:
+            continue
+        change = earlier.seconds / row.seconds
+        colour = "red" if change < 0.95 else "green" if change > 1.05 else "default"
+        grid.add_row(
+            row.operator, row.direction, row.dtype, row.shape, duration(earlier.seconds), duration(row.seconds),
+            f"[{colour}]{change:.2f}x[/]", f"{earlier.ratio:.2f}x", f"{row.ratio:.2f}x",
+        )  # fmt: skip
+    return grid
 
 
 def as_json(machine: Machine, rows: Sequence[Row]) -> dict[str, Any]:

@@ -167,11 +167,13 @@ def gym(
 @app.command()
 def bench(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[OP ...|all|model|demo]", help="Operators; nothing means all.")
+        list[str] | None, typer.Argument(metavar="[OP ...|all|model|growth|demo]", help="Operators; nothing means all.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="JSON file of the results; all and demo go into benchmarks/results without it.")
     ] = None,
+    compare: Annotated[Path | None, typer.Option(help="Earlier JSON file whose times are shown beside.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="HTML file of all figures.")] = None,
     seeds: Annotated[int, typer.Option(help="demo: how many, from 0 on.")] = 3,
     heldout: Annotated[int, typer.Option(help="demo: problems a domain.")] = 1000,
 ) -> None:
@@ -184,7 +186,7 @@ def bench(
 
             bench_demo.run(range(seeds), heldout, out or bench_demo.RESULT)
         else:
-            benchmarks.run(names or [], out)
+            benchmarks.run(names or [], out, compare, plot)
 
 
 @app.command()

@@ -1,7 +1,25 @@
 // glm4v._cpu: the CPU kernels for Python. Arguments become views, sizes are checked, the kernel is called without the
 // GIL.
+#include <cstdlib>  // says whether this is glibc
+
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #include "../cpu/threads.h"
 #include "operators.h"
+
+namespace {
+
+bool keep_freed_memory() {
+#ifdef __GLIBC__
+  return mallopt(M_MMAP_MAX, 0) && mallopt(M_TRIM_THRESHOLD, -1);
+#else
+  return false;
+#endif
+}
+
+}  // namespace
 
 PYBIND11_MODULE(_cpu, m) {
   using namespace glm4v;
@@ -25,6 +43,9 @@ PYBIND11_MODULE(_cpu, m) {
         return all;
       },
       "Instruction sets in this binary: name -> (floats in a vector, whether this machine runs it).");
+  m.def("keep_freed_memory", keep_freed_memory,
+        "Freed memory of any size stays with the process for its next allocation instead of going back to the system "
+        "page by page. False where the C library is not glibc.");
   bind_norms(m);
   bind_vision(m);
   bind_text(m);

@@ -148,6 +148,15 @@ inline float max(F32 v) {
   return v[0];
 }
 
+// Whether any lane is above `bound`.
+inline bool any_above(F32 v, float bound) {
+#if defined(__AVX512F__)
+  return _mm512_cmp_ps_mask((__m512)v, (__m512)set1(bound), _CMP_GT_OQ) != 0;
+#else
+  return max(v) > bound;
+#endif
+}
+
 // acc + a * b, a the same in every lane.
 inline F32 multiply_add(F32 acc, float a, F32 b) { return acc + a * b; }
 
@@ -168,6 +177,18 @@ inline F32 multiply_add(F32 acc, uint32_t a, U32 b) {
 // One bf16 of `low` and one of `high` (floats that are exact in bf16) in 32 bits.
 inline U32 pairs(F32 low, F32 high) { return ((U32)low >> 16) | ((U32)high & 0xffff0000); }
 
+// The same of any floats, rounded.
+inline U32 rounded_pairs(F32 low, F32 high) {
+#if GLM4V_NATIVE_BF16 && defined(__AVX512BF16__)
+  using Lanes = int16_t __attribute__((vector_size(64)));
+  Lanes order;  // low 0, high 0, low 1, ...
+  for (int i = 0; i < 32; ++i) order[i] = static_cast<int16_t>(i / 2 + i % 2 * 16);
+  return (U32)_mm512_permutexvar_epi16((__m512i)order, (__m512i)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low));
+#else
+  return pairs(rounded<bf16>(low), rounded<bf16>(high));
+#endif
+}
+
 // The first and the second half of a0 b0 a1 b1 ...
 inline U32 zip_low(U32 a, U32 b) {
   const I32 i = lanes();
@@ -178,12 +199,31 @@ inline U32 zip_high(U32 a, U32 b) {
   return __builtin_shuffle(a, b, (i >> 1) + (i & 1) * W + W / 2);
 }
 
-// e^x: x = n ln2 + r, a polynomial of degree 6 on |r| <= ln2 / 2 (relative error 3e-7), n added to the exponent.
-// Below -87 the result is 0 to within the smallest normal number; above 88 it is infinite.
+// The nearest integer, ties to even; for |x| < 2^22.
+inline F32 round(F32 x) {
+#if defined(__AVX512F__)
+  return (F32)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#else
+  return (x + 12582912.0f) - 12582912.0f;  // 1.5 * 2^23: one more bit than a float has behind it
+#endif
+}
+
+// p * 2^n for integers -250 < n < 250: infinite or 0 past a float's range.
+inline F32 scale_by_power(F32 p, F32 n) {
+#if defined(__AVX512F__)
+  return (F32)_mm512_scalef_ps((__m512)p, (__m512)n);
+#else
+  // in two factors: the exponent of an n past 127 does not fit a float
+  const I32 whole = __builtin_convertvector(n, I32);
+  const I32 half = whole >> 1;
+  return p * (F32)((half + 127) << 23) * (F32)((whole - half + 127) << 23);
+#endif
+}
+
+// e^x: x = n ln2 + r, a polynomial of degree 6 on |r| <= ln2 / 2 (relative error 3e-7), times 2^n.
 inline F32 exp(F32 x) {
-  const F32 low = set1(-87.3f), high = set1(88.7f);
-  const F32 clamped = min(max(x, low), high);
-  const F32 n = (clamped * 1.44269504f + 12582912.0f) - 12582912.0f;  // adding 1.5 * 2^23 rounds to an integer
+  const F32 clamped = min(set1(120.0f), max(set1(-120.0f), x));  // this way round a NaN stays one
+  const F32 n = round(clamped * 1.44269504f);
   const F32 r = (clamped - n * 0.693145752f) - n * 1.42860677e-6f;
   F32 p = set1(1.0f / 720);
   p = p * r + 1.0f / 120;
@@ -192,29 +232,44 @@ inline F32 exp(F32 x) {
   p = p * r + 0.5f;
   p = p * r + 1.0f;
   p = p * r + 1.0f;
-  // 2^n in two factors: n reaches 128, whose exponent alone does not fit a float
-  const I32 whole = __builtin_convertvector(n, I32);
-  const I32 half = whole >> 1;
-  const F32 scaled = p * (F32)((half + 127) << 23) * (F32)((whole - half + 127) << 23);
-  const F32 tail = x > high ? set1(__builtin_inff()) : scaled;
-  return x < low ? F32{} : (x != x ? x : tail);
+  return scale_by_power(p, n);
 }
 
-// 2^x for x <= 0, as a soft-max needs it: half the work of exp. Relative error 3e-7; 0 below -125.
+// 2^x for x <= 0 as a soft-max needs it, 0 below -125. Relative error 3e-7 for a float, 8e-5 for a T of 16 bits, which
+// rounds to 4e-3.
+template <typename T>
 inline F32 exp2_of_negative(F32 x) {
   const F32 low = set1(-125.0f);
+#if defined(__AVX512F__)
+  const __mmask16 counts = _mm512_cmp_ps_mask((__m512)x, (__m512)low, _CMP_NLT_UQ);  // a NaN counts
+  const F32 n = round(x);
+  const F32 r = x - n;
+#else
   const F32 clamped = x < low ? low : x;      // this way round a NaN stays one
-  const F32 shifted = clamped + 12582912.0f;  // adding 1.5 * 2^23 leaves the nearest integer in the lowest bits
+  const F32 shifted = clamped + 12582912.0f;  // leaves the nearest integer in the lowest bits
   const F32 r = clamped - (shifted - 12582912.0f);
-  F32 p = set1(1.54035304e-4f);  // ln2^k / k!
-  p = p * r + 1.33335581e-3f;
-  p = p * r + 9.61812911e-3f;
-  p = p * r + 5.55041087e-2f;
-  p = p * r + 2.40226507e-1f;
-  p = p * r + 6.93147181e-1f;
-  p = p * r + 1.0f;
+#endif
+  F32 p;
+  if constexpr (sizeof(T) == 2) {
+    p = set1(0.0551716691f);  // the cubic whose greatest relative error is least
+    p = p * r + 0.242611122f;
+    p = p * r + 0.693260985f;
+    p = p * r + 0.999928074f;
+  } else {
+    p = set1(1.54035304e-4f);  // ln2^k / k!
+    p = p * r + 1.33335581e-3f;
+    p = p * r + 9.61812911e-3f;
+    p = p * r + 5.55041087e-2f;
+    p = p * r + 2.40226507e-1f;
+    p = p * r + 6.93147181e-1f;
+    p = p * r + 1.0f;
+  }
+#if defined(__AVX512F__)
+  return (F32)_mm512_maskz_scalef_ps(counts, (__m512)p, (__m512)n);
+#else
   const F32 scaled = (F32)((U32)p + ((U32)shifted << 23));  // unsigned: a wrong x > 0 wraps around
   return x < low ? F32{} : scaled;
+#endif
 }
 
 // Pairs of bf16 as they lie in memory; the first n < W pairs, 0 past them.

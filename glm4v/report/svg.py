@@ -68,8 +68,9 @@ def line_chart(
     high: float | None = None,
     width: int = WIDTH,
     height: int = 200,
+    axis: str = "step",
 ) -> str:
-    """Lines over steps. Noisy ones are drawn faint under their moving mean.
+    """Lines over steps or what else `axis` says. Noisy ones are drawn faint under their moving mean.
 
     Args:
         label: what the chart shows, for screen readers.
@@ -82,7 +83,7 @@ def line_chart(
     if low is None:
         low = 0.0 if 0 <= min(values) < 0.5 * max(values) else min(values)
     y_ticks = ticks(low, max(values) if high is None else high)
-    plot = _Plot(min(steps), max(max(steps), min(steps) + 1), y_ticks, width, height)
+    plot = _Plot(min(steps), max(max(steps), min(steps) + 1), y_ticks, width, height, axis)
     parts = plot.axes()
     for line in drawn:
         trend = smooth(line.y)
@@ -101,6 +102,7 @@ class _Plot:
     y_ticks: list[float]
     width: int
     height: int
+    axis: str
 
     def x(self, step: float) -> float:
         return LEFT + (step - self.first) / (self.last - self.first) * (self.width - RIGHT - LEFT)
@@ -118,7 +120,7 @@ class _Plot:
         steps = [tick for tick in ticks(self.first, self.last, 5) if self.first <= tick <= self.last and tick % 1 == 0]
         for tick in steps:
             parts.append(f'<text x="{self.x(tick):.1f}" y="{bottom + 14}" text-anchor="middle">{number(tick)}</text>')
-        return [*parts, f'<text class="axis" x="{right}" y="{self.height - 2}" text-anchor="end">step</text>']
+        return [*parts, f'<text class="axis" x="{right}" y="{self.height - 2}" text-anchor="end">{escape(self.axis)}</text>']
 
     def path(self, steps: Sequence[float], values: Sequence[float], colour: str, kind: str) -> str:
         points = [(self.x(step), self.y(value)) for step, value in zip(steps, values, strict=True)]

@@ -10,6 +10,7 @@ import torch
 
 from glm4v.data.processor import Processor
 from glm4v.model import Glm4v, small_config
+from glm4v.ops.library import native
 from glm4v.train import checkpoint
 from glm4v.train.distributed import Engine, launched_rank
 from glm4v.train.optimisation import freeze
@@ -75,6 +76,7 @@ def start(recipe: Recipe) -> Run:
         FileExistsError: the folder holds a run and `resume` is false.
         ValueError: a model, tokenizer or frozen pattern that does not fit, named.
     """
+    native.keep_freed_memory()  # a step frees and takes the same sizes as the one before
     torch.manual_seed(recipe.seed)
     folder = RunFolder(recipe.out, recipe, recipe.resume, launched_rank())
     newest = checkpoint.latest(folder.checkpoints) if recipe.resume else None

@@ -1,14 +1,26 @@
 """Benchmarks measure the same work on both sides, and say what they measured."""
 
 import json
+import resource
+from dataclasses import replace
 from importlib import import_module
 
 import pytest
 import torch
+from rich.console import Console
 
 from glm4v import benchmarks
-from glm4v.benchmarks import bench_linear_cross_entropy, bench_packed_attention, bench_sample_tokens, harness, shapes
+from glm4v.benchmarks import (
+    bench_growth,
+    bench_linear_cross_entropy,
+    bench_packed_attention,
+    bench_sample_tokens,
+    harness,
+    plot,
+    shapes,
+)
 from glm4v.benchmarks.harness import Case, Machine, both_directions
+from glm4v.ops.library import native
 
 MACHINE = Machine(
     "a CPU", "portable", 1, "wall", torch.__version__, copy=10.0, products={"float32": 100.0, "bfloat16": 20.0}
@@ -71,6 +83,59 @@ def test_results_are_written_a_row_a_line(tmp_path):
     text = (tmp_path / "new" / "result.json").read_text()
     assert json.loads(text) == result
     assert sum('"operator": "op"' in line for line in text.splitlines()) == 2
+
+
+def test_memory_counts_what_is_held_at_the_most():
+    held = harness.extra_memory(lambda: torch.ones(5_000_000).sum())
+    kept = harness.extra_memory(lambda: torch.zeros(1))
+    assert held is not None
+    assert 20e6 <= held < 30e6
+    assert kept is not None
+    assert kept < 5e6
+
+
+def test_freed_memory_stays():
+    assert native.keep_freed_memory()
+    torch.ones(50_000_000)  # freed at once
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(50_000_000)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 1000  # its pages would be 48,828
+
+
+def row(seconds: float, shape: str = "s") -> harness.Row:
+    return harness.Row("op", "forward", "float32", shape, "peer", seconds, 1.0, 1 / seconds, 1, 1, 0.5, 1.0, 0.0, 1, 1)
+
+
+def test_an_earlier_result_is_compared():
+    earlier = json.loads(json.dumps(harness.as_json(MACHINE, [row(0.5), row(0.5, "gone")])))
+    console = Console(width=160, record=True)
+    console.print(harness.compare(replace(MACHINE, threads=2), [row(0.25), row(0.25, "new")], earlier))
+    text = console.export_text()
+    assert "measured under another: threads" in text
+    assert text.count("2.00x") == 2  # half the time; the peer's ratio went from 2 to 4
+    assert "gone" not in text
+    assert "new" not in text
+
+
+def test_growth_tells_how_far_a_curve_is_off_its_work():
+    curve = bench_growth.Curve("op", "tokens", [1, 2, 4], [1.0, 2.0, 4.0], [1.0, 2.0, 6.0])
+    assert curve.deviation == 0.5
+    assert bench_growth.as_json([curve])[0]["deviation"] == 0.5
+
+
+@pytest.mark.parametrize("works", [bench_growth.of_tokens, bench_growth.of_patches])
+def test_growth_runs_every_operator(works):
+    assert [work() for _, work in works(16)]
+
+
+def test_the_page_shows_every_row_and_curve():
+    curve = bench_growth.Curve("swiglu", "tokens", [1, 2], [1.0, 2.0], [1.0, 2.0])
+    result = harness.as_json(MACHINE, [row(0.5), row(2.0)]) | {"growth": bench_growth.as_json([curve])}
+    html = plot.draw(result)
+    assert html.count("<tr><td>forward") == 2
+    assert html.count('class="slow"') == 1
+    assert "swiglu over tokens" in html
+    assert "http" not in html
 
 
 def test_names_are_checked():

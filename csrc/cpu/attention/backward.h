@@ -125,7 +125,7 @@ class BackwardBlock {
     for (int r = 0; r < kTile; ++r) {
       const int64_t at = r < count ? sequence_.statistic(first_row + r) : 0;
       log_sum_exp_[r] = r < count ? sequence_.a.log_sum_exp[at] * kLog2E : 0;
-      delta_[r] = r < count ? sequence_.b.delta[at] : 0;
+      scaled_delta_[r] = r < count ? sequence_.b.delta[at] * sequence_.a.scale : 0;
       visible_[r] = r < count ? static_cast<int32_t>(sequence_.visible(first_row + r) - first_key_) : 0;
     }
   }
@@ -152,7 +152,10 @@ class BackwardBlock {
              {scores, kTile, false});
     multiply(keys, lanes, units_, Left<Unit<T>>{&values_[key * units_], units_, 1}, {grad_out_across_.get(), kTile},
              {grads, kTile, false});
-    differentiate(key, keys, lanes, scores, grads);
+    if (keys == kTile && rows == lanes && visible_[0] >= key + keys)
+      differentiate<true>(key, keys, lanes, scores, grads);
+    else
+      differentiate<false>(key, keys, lanes, scores, grads);
     const int row = kTile / kDepth<T>;
     multiply(keys, padded_, depth, Left<Unit<T>>{probabilities_, row, 1}, {grad_out_.get(), padded_},
              {&grad_values_[key * padded_], padded_, true});
@@ -162,26 +165,31 @@ class BackwardBlock {
              {&stacked_keys_[key / kDepth<T> * padded_], padded_}, {grad_queries_.get(), padded_, true});
   }
 
-  // S^T and dP^T to P^T and dS^T as left operands; dS^T also with the keys as depth.
+  // S^T and dP^T to P^T and dS^T as left operands; dS^T also with the keys as depth. kWhole: every row sees every key.
+  template <bool kWhole>
   void differentiate(int key, int keys, int lanes, const float* scores, const float* grads) {
-    const float scale = sequence_.a.scale * kLog2E;
-    for (int j = 0; j < keys; j += kDepth<T>)
-      for (int i = 0; i < lanes; i += W) {
+    const float scale = sequence_.a.scale, scale_log2 = scale * kLog2E;
+    for (int i = 0; i < lanes; i += W) {
+      const F32 log_sum_exp = load(log_sum_exp_ + i), delta = load(scaled_delta_ + i);
+      const I32 visible = load_visible(i) - key;
+      for (int j = 0; j < keys; j += kDepth<T>) {
         F32 grad[kDepth<T>] = {};
-        for (int pair = 0; pair < kDepth<T> && j + pair < keys; ++pair) {
+        const int depth = kWhole || j + kDepth<T> <= keys ? kDepth<T> : 1;
+        for (int pair = 0; pair < depth; ++pair) {
           const int at = (j + pair) * kTile + i;
-          const F32 p = exp2_of_negative(load(scores + at) * scale - load(log_sum_exp_ + i));
-          const F32 seen = load_visible(i) > key + j + pair ? p : F32{};
-          grad[pair] = seen * (load(grads + at) - load(delta_ + i)) * sequence_.a.scale;
-          store(elements<T>(probabilities_) + at, seen);
+          F32 p = exp2_of_negative<T>(load(scores + at) * scale_log2 - log_sum_exp);
+          if constexpr (!kWhole) p = visible > j + pair ? p : F32{};
+          grad[pair] = p * (load(grads + at) * scale - delta);
+          store(elements<T>(probabilities_) + at, p);
           store(elements<T>(grad_scores_) + at, grad[pair]);
         }
         Unit<T>* const down = grad_scores_down_ + j / kDepth<T> * kTile + i;
         if constexpr (kPairs<T>)
-          store(down, pairs(rounded<T>(grad[0]), rounded<T>(grad[1])));
+          store(down, rounded_pairs(grad[0], grad[1]));
         else
           store(down, grad[0]);
       }
+    }
   }
 
   I32 load_visible(int i) const {
@@ -197,7 +205,7 @@ class BackwardBlock {
   Scratch<float> grad_keys_, grad_values_;
   Scratch<Unit<T>> queries_across_, grad_out_across_, queries_, grad_out_;
   Scratch<float> grad_queries_;
-  alignas(64) float log_sum_exp_[kTile], delta_[kTile];
+  alignas(64) float log_sum_exp_[kTile], scaled_delta_[kTile];
   alignas(64) int32_t visible_[kTile];  // keys of the block, from its first on, that a row sees
   alignas(64) Unit<T> probabilities_[kTile * kTile / kDepth<T>], grad_scores_[kTile * kTile / kDepth<T>];
   alignas(64) Unit<T> grad_scores_down_[kTile * kTile / kDepth<T>];

@@ -32,14 +32,15 @@ class ForwardTile {
         queries_(kQueryRows * head_dim / kDepth<T>),
         keys_(head_dim / kDepth<T> * kTile),
         values_(kTile / kDepth<T> * padded_),
-        sums_(kQueryRows * padded_) {}
+        width_(padded_ + W),
+        sums_(kQueryRows * width_) {}
 
   // locate(first, count, keys, values) says where the keys and values from `first` on lie.
   template <typename Locate>
   void attend(const QueryRows<T>& rows, Locate&& locate) {
     copy_rows(rows.query, rows.count, head_dim_, queries_.get());
     for (int r = 0; r < rows.count; ++r) softmax_[r] = {};
-    for (int i = 0; i < rows.count * padded_; i += W) store(&sums_[i], F32{});
+    for (int i = 0; i < rows.count * width_; i += W) store(&sums_[i], F32{});
     const int64_t keys = rows.keys[rows.count - 1];
     for (int64_t first = 0; first < keys; first += kTile) {
       const int count = static_cast<int>(keys - first < kTile ? keys - first : kTile);
@@ -73,31 +74,29 @@ class ForwardTile {
 
     multiply(count, columns, units, Left<Unit<T>>{&queries_[first_row * units], units, 1}, {keys_.get(), kTile},
              {scores, kTile, false});
-    for (int r = 0; r < count; ++r) {
-      const float factor = softmax_[first_row + r].add(scores + r * kTile, visible(r), columns, scale_,
-                                                       elements<T>(probabilities) + r * kTile);
-      if (factor == 1) continue;
-      float* const sums = &sums_[(first_row + r) * padded_];
-      for (int i = 0; i < padded_; i += W) store(sums + i, load(sums + i) * factor);
-    }
+    for (int r = 0; r < count; ++r)
+      softmax_[first_row + r].add(scores + r * kTile, visible(r), columns, scale_, elements<T>(probabilities) + r * kTile,
+                                  &sums_[(first_row + r) * width_], width_);
     multiply(count, padded_, (most + kDepth<T> - 1) / kDepth<T>, Left<Unit<T>>{probabilities, kTile / kDepth<T>, 1},
-             {values_.get(), padded_}, {&sums_[first_row * padded_], padded_, true});
+             {values_.get(), padded_}, {&sums_[first_row * width_], width_, true});
   }
 
   void finish(const QueryRows<T>& rows, int r) {
-    const float sum = softmax_[r].sum;
+    const float* const sums = &sums_[r * width_];
+    const float sum = glm4v::GLM4V_ISA::sum(load(sums + padded_));
     const bool empty = rows.keys[r] <= 0;
     const float inverse = empty ? 0 : 1 / sum;
-    const float* sums = &sums_[r * padded_];
     for_vectors(head_dim_, [&](int64_t i, int n) { store_some(rows.out[r] + i, load(sums + i) * inverse, n); });
-    if (rows.log_sum_exp[r]) *rows.log_sum_exp[r] = empty ? -kInfinity : softmax_[r].log_sum_exp();
+    if (rows.log_sum_exp[r])
+      *rows.log_sum_exp[r] = empty ? -kInfinity : softmax_[r].maximum * kLn2 + __builtin_logf(sum);
   }
 
   int head_dim_, padded_;
   float scale_;
   Scratch<Unit<T>> queries_, keys_, values_;
-  Scratch<float> sums_;
-  RunningSoftmax softmax_[kQueryRows];
+  int width_;            // of a row of sums: values, then W lanes of the sum of probabilities
+  Scratch<float> sums_;  // [kQueryRows, width]
+  RunningSoftmax<T> softmax_[kQueryRows];
 };
 
 }  // namespace

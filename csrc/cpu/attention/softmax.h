@@ -9,28 +9,30 @@ namespace {
 constexpr float kInfinity = __builtin_inff();
 constexpr float kLog2E = 1.44269504f, kLn2 = 0.693147181f;
 
+// T: the type of the attention's values, which says how precise a probability has to be.
+template <typename T>
 struct RunningSoftmax {
   float maximum = -kInfinity;  // of score * scale, as everything here in units of ln 2
-  float sum = 0;
 
   // scores [columns] of a tile, of which the first `visible` count: leaves 2^(score * scale - maximum) in
-  // `probabilities` (0 for the others) and returns what everything summed before is to be multiplied by.
+  // `probabilities` (0 for the others). `sums` [width] are everything summed before, a row of values and then W lanes
+  // that together hold the sum of probabilities: they are brought to the new maximum, and the lanes added to.
   template <typename P>
-  float add(const float* scores, int visible, int columns, float scale, P* probabilities) {
-    if (visible <= 0) {
-      for (int i = 0; i < columns; i += W) store(probabilities + i, F32{});
-      return 1;
-    }
-    return visible == kTile ? add_tile<true>(scores, kTile, kTile, scale, probabilities)
-                            : add_tile<false>(scores, visible, columns, scale, probabilities);
+  void add(const float* scores, int visible, int columns, float scale, P* probabilities, float* sums, int width) {
+    if (visible == kTile)
+      add_tile<true>(scores, kTile, kTile, scale, probabilities, sums, width);
+    else
+      add_tile<false>(scores, visible, columns, scale, probabilities, sums, width);
   }
-
-  float log_sum_exp() const { return maximum * kLn2 + __builtin_logf(sum); }
 
  private:
   // kWhole: every key of the tile is seen, so that the loops unroll and the scores stay in registers.
   template <bool kWhole, typename P>
-  float add_tile(const float* scores, int visible, int columns, float scale, P* probabilities) {
+  void add_tile(const float* scores, int visible, int columns, float scale, P* probabilities, float* sums, int width) {
+    if (visible <= 0) {
+      for (int i = 0; i < columns; i += W) store(probabilities + i, F32{});
+      return;
+    }
     F32 scaled[kTile / W] = {};
     F32 top = set1(-kInfinity);
 #pragma GCC unroll 4
@@ -39,18 +41,22 @@ struct RunningSoftmax {
       if constexpr (!kWhole) scaled[i] = i * W + lanes() < visible ? scaled[i] : set1(-kInfinity);
       top = max(top, scaled[i]);
     }
-    const float before = maximum, highest = max(top);
-    if (highest > maximum) maximum = highest;
+    if (any_above(top, maximum)) raise(max(top), sums, width);
     F32 added{};
 #pragma GCC unroll 4
     for (int i = 0; i < (kWhole ? kTile / W : columns / W); ++i) {
-      const F32 p = exp2_of_negative(scaled[i] - maximum);
+      const F32 p = exp2_of_negative<T>(scaled[i] - maximum);
       added += p;
       store(probabilities + i * W, p);
     }
-    const float factor = maximum == before ? 1 : exp2_of_negative(set1(before - maximum))[0];
-    sum = sum * factor + glm4v::GLM4V_ISA::sum(added);
-    return factor;
+    float* const lanes_of_sum = sums + width - W;
+    store(lanes_of_sum, load(lanes_of_sum) + added);
+  }
+
+  void raise(float highest, float* sums, int width) {
+    const F32 factor = exp2_of_negative<float>(set1(maximum - highest));
+    maximum = highest;
+    for (int i = 0; i < width; i += W) store(sums + i, load(sums + i) * factor);
   }
 };
 
