@@ -40,6 +40,7 @@ def generate(
     processor: Processor | None = None,
     seed: int | None = None,
     stop: Sequence[int] = (),
+    cache_tokens: int | None = None,
     on_token: Callable[[int, int], None] | None = None,
 ) -> list[Completion]:
     """Completions of each prompt, prompt by prompt: `samples_per_prompt` of prompt 0, then of prompt 1, and so on.
@@ -57,9 +58,11 @@ def generate(
         seed: None draws one from torch's generator. The same seed gives a prompt the same completions whatever else is
             in the batch (bit for bit in float32), and equal prompts in a batch different ones.
         stop: ids that end a completion besides the end-of-sequence ids of the model's config and the processor.
+        cache_tokens: how many tokens' keys and values are kept at once; by default what half of the free memory holds.
+            When they are used up the youngest completions wait, and what they had is computed again.
         on_token: called as on_token(index of the completion, token) for each token, in the order of writing.
 
-    Raises ValueError that names a wrong option, MemoryError when the longest prompt does not fit, FloatingPointError
+    Raises ValueError that names a wrong option, MemoryError when the longest completion does not fit, FloatingPointError
     when the model's logits are not finite. Image, video and their begin and end tokens are never sampled.
     """
     settings = Settings(
@@ -73,6 +76,7 @@ def generate(
         stop=stop_ids(model.config, processor, stop),
         invalid=media_ids(model.config, processor),
         thinking=None if thinking_budget is None else thinking(thinking_budget, processor),
+        cache_tokens=cache_tokens,
     )
     counts = lengths(samples)
     if not counts:

@@ -5,9 +5,11 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
 
 import torch
+import torch.nn.functional as F
 
 from glm4v.data import PackedBatch, Sample, pack
 from glm4v.data.sample import MERGE
+from glm4v.ops.reference import IGNORE
 
 
 def lengths(prompts: Sequence[Sample] | PackedBatch) -> list[int]:
@@ -67,6 +69,23 @@ def split(batch: PackedBatch) -> Iterator[PackedBatch]:
             video_grids=[batch.video_grids[m] for m in videos],
             vision_index=local,
         )
+
+
+def continued(prompt: PackedBatch, tokens: torch.Tensor) -> PackedBatch:
+    """The one sequence of `prompt` with text `tokens` [n] behind it."""
+    count = len(tokens)
+    positions = int(prompt.position_ids.max()) + 1 + torch.arange(count).expand(3, -1)
+    return PackedBatch.make(
+        input_ids=torch.cat([prompt.input_ids, tokens.cpu()]),
+        position_ids=torch.cat([prompt.position_ids, positions], dim=1),
+        labels=F.pad(prompt.labels, (0, count), value=IGNORE),
+        seqlens=[len(prompt.input_ids) + count],
+        image_patches=prompt.image_patches,
+        video_patches=prompt.video_patches,
+        image_grids=prompt.image_grids,
+        video_grids=prompt.video_grids,
+        vision_index=F.pad(prompt.vision_index, (0, count), value=-1),
+    )
 
 
 def digest(prompt: PackedBatch) -> bytes:

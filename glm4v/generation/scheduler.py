@@ -1,7 +1,9 @@
 """Continuous batching: prompts are prefilled as slots fall free, and all live sequences decode together.
 
-Decoder calls have one of a few numbers of rows at which matrix products agree to the bit (see `rows`), prompts are cut
-at fixed places and random numbers depend on nothing else: the same seed gives a prompt the same tokens in any company.
+A sequence takes a block of the cache when it comes to its end; when none is free the youngest sequence gives its blocks
+up and waits, and what it had in them is computed again later. Decoder calls have one of a few numbers of rows at which
+matrix products agree to the bit (see `rows`), prompts are cut at fixed places and random numbers depend on nothing else:
+the same seed gives a prompt the same tokens in any company and under any schedule.
 """
 
 import math
@@ -17,7 +19,7 @@ from torch import Tensor
 from glm4v.data import PackedBatch
 from glm4v.generation import sampler
 from glm4v.generation.prefill import prefill
-from glm4v.generation.prompts import digest
+from glm4v.generation.prompts import continued, digest
 from glm4v.generation.rows import fitting, row_counts
 from glm4v.generation.settings import Completion, Settings
 from glm4v.generation.slots import Slots
@@ -33,7 +35,7 @@ class Prompt:
     """A prompt whose samples are being started."""
 
     number: int
-    input_ids: Tensor  # [L]
+    batch: PackedBatch  # of this one sequence
     first_position: int  # of its samples' first token
     stream: bytes  # names its random numbers: the content, and how many like it came before
     blocks: list[int]
@@ -41,12 +43,12 @@ class Prompt:
     state: Tensor = field(default_factory=lambda: torch.empty(0))  # [hidden] of its last token, after the prefill
 
     def __len__(self) -> int:
-        return len(self.input_ids)
+        return len(self.batch.input_ids)
 
 
 @dataclass(frozen=True)
 class Running:
-    """A sequence in a slot. It shares its prompt's full blocks, the rest of `blocks` is its own."""
+    """A sequence in a slot. It may share its prompt's full blocks, the rest of `blocks` is its own."""
 
     prompt: Prompt
     sample: int
@@ -75,6 +77,7 @@ class Scheduler:
         self._copies: Counter[bytes] = Counter()
         self._current: Prompt | None = None
         self._running: dict[int, Running] = {}  # by slot
+        self._paused: dict[int, Running] = {}  # by slot: no blocks, and what was written stands in the slot
         self._completions: dict[int, Completion] = {}
         self._total = len(lengths) * settings.samples_per_prompt
 
@@ -90,7 +93,9 @@ class Scheduler:
     def run(self) -> list[Completion]:
         """All completions, prompt by prompt."""
         while len(self._completions) < self._total:
+            self._resume()
             self._admit()
+            self._grow()
             for group in self._tensor(sorted(self._running)).split(self.most_rows):
                 self._decode(group)
         return [self._completions[index] for index in range(self._total)]
@@ -98,21 +103,20 @@ class Scheduler:
     # starting sequences ---------------------------------------------------------------------------------------------
 
     def _admit(self) -> None:
-        """Starts what slots and blocks have room for, up to the first token of each sequence."""
+        """Starts what slots and blocks have room for, up to the first token of each sequence; paused ones come first."""
         waiting = self._total - len(self._completions) - len(self._running)
-        if self._running and len(self._idle) < min(waiting, self.most_rows // 8):
+        if self._paused or (self._running and len(self._idle) < min(waiting, self.most_rows // 8)):
             return  # a few more idle slots make fuller calls
-        fresh: list[tuple[Prompt, PackedBatch]] = []
+        fresh: list[Prompt] = []
         slots: list[int] = []
-        while self._idle and sum(len(prompt) for prompt, _ in fresh) < PREFILL_TOKENS:
+        while self._idle and sum(map(len, fresh)) < PREFILL_TOKENS:
             if self._current is None:
-                loaded = self._load()
-                if loaded is None:
+                self._current = self._load()
+                if self._current is None:
                     break
-                fresh.append(loaded)
-                self._current = loaded[0]
+                fresh.append(self._current)
             prompt = self._current
-            if self._own_blocks(len(prompt)) > self.cache.free:
+            if not self._has_room(1):
                 break
             slots.append(self._idle.pop())
             self._running[slots[-1]] = self._start(prompt)
@@ -120,37 +124,37 @@ class Scheduler:
                 self._current = None
         if not slots:
             return
-        batches, blocks = [batch for _, batch in fresh], [prompt.blocks for prompt, _ in fresh]
+        batches, blocks = [prompt.batch for prompt in fresh], [prompt.blocks for prompt in fresh]
         states = prefill(self.model, self.cache, batches, blocks, self.row_counts)
-        for (prompt, _), state in zip(fresh, states, strict=True):
+        for prompt, state in zip(fresh, states, strict=True):
             prompt.state = state
         self._first_tokens(slots)
 
-    def _load(self) -> tuple[Prompt, PackedBatch] | None:
+    def _has_room(self, blocks: int) -> bool:
+        """Whether `blocks` are free, and one more for each sequence that then runs to go on."""
+        return self.cache.free >= blocks + len(self._running) + 1
+
+    def _load(self) -> Prompt | None:
         """The next prompt, with its blocks, if there is one and it fits."""
-        if not self._lengths:
+        if not self._lengths or not self._has_room(blocks_of(self._lengths[0]) + 1):
             return None
-        length = self._lengths[0]
-        if blocks_of(length) + self._own_blocks(length) > self.cache.free:
-            return None
-        self._lengths.popleft()
+        length = self._lengths.popleft()
         number, batch = next(self._prompts)
         content = digest(batch)
         self._copies[content] += 1
-        prompt = Prompt(
+        return Prompt(
             number=number,
-            input_ids=batch.input_ids,
+            batch=batch,
             first_position=int(batch.position_ids.max()) + 1,
             stream=b"%d " % self._copies[content] + content,
             blocks=self.cache.take(blocks_of(length)),
         )
-        return prompt, batch
 
     def _start(self, prompt: Prompt) -> Running:
-        """The next sample of `prompt`, with all blocks it may ever need: a sequence that runs never waits."""
+        """The next sample of `prompt`: it shares the full blocks, and has a copy of the last one to write on."""
         shared = prompt.blocks[: len(prompt) // BLOCK_SIZE]
         self.cache.share(shared)
-        running = Running(prompt, prompt.started, shared + self.cache.take(self._own_blocks(len(prompt))))
+        running = Running(prompt, prompt.started, shared + self.cache.take(len(prompt.blocks) - len(shared)))
         prompt.started += 1
         return running
 
@@ -161,10 +165,10 @@ class Scheduler:
         for slot in slots:
             running, prompt = self._running[slot], self._running[slot].prompt
             full = len(prompt) // BLOCK_SIZE
-            if len(prompt) % BLOCK_SIZE and len(running.blocks) > full:
+            if full < len(prompt.blocks):
                 partial.append((prompt.blocks[full], running.blocks[full]))
             stream = sampler.stream(self.settings.seed, prompt.stream, running.sample)
-            self.slots.start(slot, prompt.input_ids, prompt.first_position, stream, running.blocks)
+            self.slots.start(slot, prompt.batch.input_ids, prompt.first_position, stream, running.blocks)
             states.append(prompt.state)
         if partial:
             self.cache.copy(*zip(*partial, strict=True))
@@ -176,23 +180,66 @@ class Scheduler:
             rows = fitting(self.row_counts, len(group))
             self._advance(group, F.pad(hidden, (0, 0, 0, rows - len(group))))
 
-    def _own_blocks(self, prompt_length: int) -> int:
-        """Blocks a sequence does not share with others of its prompt; the last new token is never written."""
-        return blocks_of(prompt_length + self.settings.max_new_tokens - 1) - prompt_length // BLOCK_SIZE
-
     def _cache_blocks(self, slots: int, longest: int) -> int:
-        """Blocks for `slots` sequences of the longest prompt, or as many as there is memory for."""
-        samples = self.settings.samples_per_prompt
-        prompts = -(-slots // samples) + 1  # that have a sequence or are being handed out
-        wanted = slots * self._own_blocks(longest) + prompts * blocks_of(longest)
-        affordable = affordable_blocks(self.model.config.text_config, self.model.dtype, self.model.device)
-        least = blocks_of(longest) + self._own_blocks(longest)
-        if least > affordable:
+        """Blocks for `slots` sequences of the longest prompt, or as many as the budget has."""
+        whole = blocks_of(longest + self.settings.max_new_tokens - 1)  # the last new token is never written
+        own = whole - longest // BLOCK_SIZE
+        prompts = -(-slots // self.settings.samples_per_prompt) + 1  # that have a sequence or are being handed out
+        wanted = slots * (own + 1) + prompts * blocks_of(longest)
+        least = whole + blocks_of(longest) + 2  # the oldest sequence to its end, beside a prompt that is handed out
+        if self.settings.cache_tokens is None:
+            budget = affordable_blocks(self.model.config.text_config, self.model.dtype, self.model.device)
+            source = "memory is free for"
+        else:
+            budget, source = self.settings.cache_tokens // BLOCK_SIZE, "cache_tokens allows"
+        if least > budget:
             raise MemoryError(
                 f"a prompt of {longest} tokens with max_new_tokens {self.settings.max_new_tokens} needs {least} blocks "
-                f"of keys and values, memory is free for {affordable}; expected fewer tokens or a smaller dtype"
+                f"of {BLOCK_SIZE} tokens for keys and values, {source} {budget}"
             )
-        return min(wanted, affordable)
+        return min(wanted, budget)
+
+    # when blocks run out --------------------------------------------------------------------------------------------
+
+    def _grow(self) -> None:
+        """A block for each sequence whose next token begins one, the oldest first; for want of one the youngest waits."""
+        slots = self._tensor(list(self._running))
+        written = self.slots.prompt_length[slots] + self.slots.step[slots] - 1
+        for slot in sorted(slots[written % BLOCK_SIZE == 0].tolist(), key=self._age):
+            while slot in self._running and not self.cache.free:
+                self._pause(max(self._running, key=self._age))
+            if slot in self._running:
+                blocks = self._running[slot].blocks
+                blocks += self.cache.take(1)
+                self.slots.table[slot, len(blocks) - 1] = blocks[-1]
+
+    def _pause(self, slot: int) -> None:
+        running = self._running.pop(slot)
+        self.cache.release(running.blocks)
+        running.blocks.clear()
+        self._paused[slot] = running
+
+    def _resume(self) -> None:
+        """Computes again, for paused sequences that there is room for, the oldest first, what their blocks held."""
+        batches: list[PackedBatch] = []
+        blocks: list[list[int]] = []
+        while self._paused and sum(len(batch.input_ids) for batch in batches) < PREFILL_TOKENS:
+            slot = min(self._paused, key=self._age)
+            running, step = self._paused[slot], int(self.slots.step[slot])
+            needed = blocks_of(len(running.prompt) + step - 1)  # the last token is not written yet
+            if not self._has_room(needed):
+                break
+            running.blocks.extend(self.cache.take(needed))
+            self.slots.table[slot, :needed] = torch.tensor(running.blocks, dtype=torch.int32)
+            batches.append(continued(running.prompt.batch, self.slots.tokens[slot, : step - 1]))
+            blocks.append(running.blocks)
+            self._running[slot] = self._paused.pop(slot)
+        if batches:
+            prefill(self.model, self.cache, batches, blocks, self.row_counts)
+
+    def _age(self, slot: int) -> int:
+        """Orders sequences by when they started, the oldest first."""
+        return self._index(self._running.get(slot) or self._paused[slot])
 
     # a token for every sequence -------------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ class Settings:
     stop: tuple[int, ...]  # ids that end a sequence
     invalid: tuple[int, ...]  # ids that are never sampled
     thinking: Thinking | None
+    cache_tokens: int | None = None  # of keys and values at once; None: what half of the free memory holds
 
     def __post_init__(self) -> None:
         def require(holds: bool, name: str, expected: str) -> None:
@@ -41,6 +42,7 @@ class Settings:
         require(0 < self.top_p <= 1, "top_p", "more than 0 and at most 1")
         require(self.repetition_penalty > 0, "repetition_penalty", "more than 0 (1 for none)")
         require(self.samples_per_prompt >= 1, "samples_per_prompt", "at least 1")
+        require(self.cache_tokens is None or self.cache_tokens >= 1, "cache_tokens", "at least 1")
 
 
 @dataclass(frozen=True)

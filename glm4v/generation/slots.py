@@ -47,7 +47,7 @@ class Slots:
         )
 
     def start(self, slot: int, prompt: Tensor, first_position: int, stream: int, blocks: Sequence[int]) -> None:
-        """Puts a sequence that has no new token yet into `slot`. prompt: [L] int64; blocks: all it will ever need."""
+        """Puts a sequence that has no new token yet into `slot`. prompt: [L] int64; blocks: those of the prompt."""
         self.prompt_length[slot] = len(prompt)
         self.first_position[slot] = first_position
         self.stream[slot] = stream

@@ -29,6 +29,7 @@ class RolloutSection(Section):
     thinking_budget: PositiveInt | None = None  # sampled tokens after which the answer is forced; default: never
     temperature: PositiveFloat = 1.0
     top_p: Positive = 1.0  # below 1 starves part of the vocabulary and ends in garbled text
+    cache_tokens: PositiveInt | None = None  # keys and values kept at once; default: half of the free memory
 
 
 class CurriculumSection(Section):

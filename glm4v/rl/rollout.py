@@ -89,6 +89,7 @@ def roll_out(
         top_p=settings.top_p,
         samples_per_prompt=settings.responses,
         thinking_budget=settings.thinking_budget,
+        cache_tokens=settings.cache_tokens,
         processor=processor,
         seed=seed,
     )

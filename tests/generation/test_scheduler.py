@@ -1,13 +1,19 @@
 """Whatever is scheduled when, each prompt gets the tokens it gets alone, and every block comes back."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import settings as settings_of_hypothesis
+from hypothesis import strategies as st
 
 from glm4v.data import Sample, pack
 from glm4v.generation import scheduler as scheduling
 from glm4v.generation.scheduler import Scheduler
 from glm4v.generation.settings import Completion, Settings
 from glm4v.model import Glm4v
+from glm4v.model.cache import BLOCK_SIZE
 
 
 def settings(max_new_tokens: int, samples: int = 1) -> Settings:
@@ -49,17 +55,48 @@ def test_more_sequences_than_slots(model: Glm4v, prompts: list[Sample], monkeypa
     assert narrow == roomy
 
 
-def test_fewer_blocks_than_wanted(model: Glm4v, prompts: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
-    questions = many(prompts, 10)
-    roomy, scheduler = run(model, questions, settings(20, samples=3))
-    least = scheduling.blocks_of(max(map(len, questions)) + 19) + 1
-    monkeypatch.setattr(scheduling, "affordable_blocks", lambda *_: least)
-    scarce, scheduler = run(model, questions, settings(20, samples=3))
-    assert len(scheduler.cache._users) == scheduler.cache.free == least
+def blocks_needed(questions: list[Sample], max_new_tokens: int) -> int:
+    """The smallest cache that the scheduler accepts."""
+    longest = max(map(len, questions))
+    return scheduling.blocks_of(longest + max_new_tokens - 1) + scheduling.blocks_of(longest) + 2
+
+
+@settings_of_hypothesis(max_examples=12, deadline=None)
+@given(st.integers(0, 30), st.integers(1, 4), st.integers(2, 9), st.integers(17, 60))
+def test_a_full_cache_makes_sequences_wait(
+    model: Glm4v, prompts: list[Sample], more: int, samples: int, count: int, tokens: int
+) -> None:
+    """Whatever waits is computed again and goes on as if it had not: tokens and log-probabilities to the bit."""
+    questions = many(prompts, count)
+    roomy, _ = run(model, questions, settings(tokens, samples))
+    least = blocks_needed(questions, tokens)
+    budget = BLOCK_SIZE * (least + more)
+    scarce, scheduler = run(model, questions, replace(settings(tokens, samples), cache_tokens=budget))
+    assert len(scheduler.cache._users) == scheduler.cache.free <= least + more
     assert scarce == roomy
+
+
+def test_sequences_did_wait(model: Glm4v, prompts: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
+    questions = many(prompts, 10)
+    waited = []
+    pause = Scheduler._pause
+    monkeypatch.setattr(Scheduler, "_pause", lambda self, slot: (waited.append(slot), pause(self, slot)))
+    options = replace(settings(60, samples=3), stop=())
+    run(model, questions, options)
+    assert not waited
+    run(model, questions, replace(options, cache_tokens=BLOCK_SIZE * blocks_needed(questions, 60)))
+    assert len(waited) > 5
+
+
+def test_a_cache_that_is_too_small_is_named(
+    model: Glm4v, prompts: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    least = blocks_needed(prompts, 20)
+    with pytest.raises(MemoryError, match=f"needs {least} blocks of 16 tokens.*cache_tokens allows {least - 1}"):
+        run(model, prompts, replace(settings(20), cache_tokens=BLOCK_SIZE * least - 1))
     monkeypatch.setattr(scheduling, "affordable_blocks", lambda *_: least - 1)
-    with pytest.raises(MemoryError, match=f"needs {least} blocks of keys and values, memory is free for {least - 1}"):
-        run(model, questions, settings(20))
+    with pytest.raises(MemoryError, match=f"memory is free for {least - 1}"):
+        run(model, prompts, settings(20))
 
 
 def test_samples_share_the_blocks_of_their_prompt(model: Glm4v, prompts: list[Sample]) -> None:
