@@ -2,7 +2,6 @@
 // rounded to uint8 after each axis): the fixed-point arithmetic and the order of the axes are those of Pillow 13, so
 // that the pixels are equal to the bit.
 #include "../math/bicubic.h"
-#include "../math/merge_order.h"
 #include "kernels.h"
 #include "scratch.h"
 #include "simd.h"
@@ -15,20 +14,20 @@ constexpr int kPatch = 14;
 constexpr int kBand = 2 * kPatch;  // output rows at a time: one row of merge blocks
 constexpr int kFractionBits = 22;  // of a tap's weight: 32 less 8 for the pixel and 2 for overshoot
 
-uint8_t clamp_pixel(int32_t fixed) {
-  if (fixed >= (256 << kFractionBits)) return 255;
-  return fixed <= 0 ? 0 : static_cast<uint8_t>(fixed >> kFractionBits);
-}
+constexpr int kPixels = W / 4;  // in a vector, four channels each
 
-// The taps of one axis: output i reads count[i] pixels from first[i] on, with weights [i * width, ...).
+int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+// The taps of one axis: output i reads count[i] pixels from first[i] on, with weights [i * width, ...), 0 past them up
+// to a whole vector of pixels.
 struct Axis {
   Axis(int64_t from, int64_t to)
       : scale(static_cast<double>(from) / static_cast<double>(to)),
         support(2.0 * (scale > 1.0 ? scale : 1.0)),
-        width(2 * static_cast<int64_t>(std::ceil(support)) + 1),
+        width(round_up(2 * static_cast<int64_t>(std::ceil(support)) + 1, kPixels)),
         first(to),
         count(to),
-        weight(to * width) {
+        weight(to * width + W) {
     Scratch<double> taps(width);
     for (int64_t i = 0; i < to; ++i) {
       const double center = (static_cast<double>(i) + 0.5) * scale;
@@ -45,6 +44,7 @@ struct Axis {
         const double fixed = taps[k] / total * (1 << kFractionBits);
         weight[i * width + k] = static_cast<int32_t>(fixed < 0 ? fixed - 0.5 : fixed + 0.5);
       }
+      for (int64_t k = count[i]; k < width; ++k) weight[i * width + k] = 0;
     }
   }
 
@@ -54,70 +54,109 @@ struct Axis {
   Scratch<int32_t> weight;
 };
 
-using Pixel = int32_t __attribute__((vector_size(16)));  // red, green, blue and a fourth lane nobody reads
+using U8 = uint8_t __attribute__((vector_size(W)));
 
-inline Pixel load_pixel(const uint8_t* p) {
-  uint8_t bytes[4] = {p[0], p[1], p[2], 0};
-  using Bytes = uint8_t __attribute__((vector_size(4)));
-  Bytes v;
-  __builtin_memcpy(&v, bytes, 4);
-  return __builtin_convertvector(v, Pixel);
+// Bytes as numbers, by way of 16 bits: the compiler takes lanes apart where a type grows fourfold.
+inline I32 load_bytes(const uint8_t* p, int n = W) {
+  U8 bytes{};
+  __builtin_memcpy(&bytes, p, n);
+  return __builtin_convertvector(__builtin_convertvector(bytes, U16), I32);
 }
 
+inline U8 clamp_pixels(I32 fixed) {
+  const I32 pixels = fixed >> kFractionBits, none = I32{}, most = none + 255;
+  const I32 clamped = pixels < none ? none : (pixels > most ? most : pixels);
+  return __builtin_convertvector(__builtin_convertvector(clamped, U16), U8);
+}
+
+// Three bytes a pixel to four, so that a vector holds whole pixels; the fourth is 0.
+void widen_pixels(const uint8_t* row, int64_t width, uint8_t* out) {
+  for (int64_t x = 0; x < width; ++x) {
+    for (int c = 0; c < 3; ++c) out[4 * x + c] = row[3 * x + c];
+    out[4 * x + 3] = 0;
+  }
+}
+
+// `row`: four bytes a pixel, readable for a vector beyond its end; `out`: three bytes a pixel, and one more is written.
 void resize_across(const uint8_t* row, Axis& axis, int64_t width, uint8_t* out) {
   for (int64_t x = 0; x < width; ++x) {
-    Pixel sum = Pixel{} + (1 << (kFractionBits - 1));
-    const int32_t* weight = &axis.weight[x * axis.width];
-    const uint8_t* from = row + 3 * axis.first[x];
-    for (int64_t k = 0; k < axis.count[x]; ++k) sum += load_pixel(from + 3 * k) * weight[k];
-    for (int c = 0; c < 3; ++c) out[3 * x + c] = clamp_pixel(sum[c]);
+    const int32_t* const weight = &axis.weight[x * axis.width];
+    const uint8_t* const from = row + 4 * axis.first[x];
+    I32 sum{};
+    for (int64_t k = 0; k < axis.count[x]; k += kPixels) {
+      I32 taps;
+      __builtin_memcpy(&taps, weight + k, sizeof taps);
+      sum += load_bytes(from + 4 * k) * __builtin_shuffle(taps, lanes() >> 2);
+    }
+#pragma GCC unroll 2
+    for (int half = W / 2; half >= 4; half /= 2) sum += __builtin_shuffle(sum, (lanes() + half) & (W - 1));
+    const U8 pixel = clamp_pixels(sum + (1 << (kFractionBits - 1)));
+    __builtin_memcpy(out + 3 * x, &pixel, 4);
   }
 }
 
 // `rows` holds rows from input row `top` on, `bytes` bytes each.
 void resize_down(const uint8_t* rows, int64_t top, Axis& axis, int64_t y, int64_t bytes, uint8_t* out) {
-  const int32_t* weight = &axis.weight[y * axis.width];
-  const uint8_t* from = rows + (axis.first[y] - top) * bytes;
-  constexpr int kLanes = 4 * W;
-  int32_t sum[kLanes];
-  for (int64_t start = 0; start < bytes; start += kLanes) {
-    const int n = static_cast<int>(bytes - start < kLanes ? bytes - start : kLanes);
-    for (int i = 0; i < kLanes; ++i) sum[i] = 1 << (kFractionBits - 1);
-    for (int64_t k = 0; k < axis.count[y]; ++k) {
-      const uint8_t* line = from + k * bytes + start;
-      if (n == kLanes)
-        for (int i = 0; i < kLanes; ++i) sum[i] += line[i] * weight[k];
-      else
-        for (int i = 0; i < n; ++i) sum[i] += line[i] * weight[k];
-    }
-    for (int i = 0; i < n; ++i) out[start + i] = clamp_pixel(sum[i]);
+  const int32_t* const weight = &axis.weight[y * axis.width];
+  const uint8_t* const from = rows + (axis.first[y] - top) * bytes;
+  for_vectors(bytes, [&](int64_t i, int n) {
+    I32 sum = I32{} + (1 << (kFractionBits - 1));
+    for (int64_t k = 0; k < axis.count[y]; ++k) sum += load_bytes(from + k * bytes + i, n) * weight[k];
+    const U8 pixels = clamp_pixels(sum);
+    __builtin_memcpy(out + i, &pixels, n);
+  });
+}
+
+// Pixels of a row to three planes of `stride` bytes.
+void split_channels(const uint8_t* pixels, int64_t width, int64_t stride, uint8_t* planes) {
+  uint8_t *red = planes, *green = planes + stride, *blue = planes + 2 * stride;
+  for (int64_t x = 0; x < width; ++x) {
+    red[x] = pixels[3 * x];
+    green[x] = pixels[3 * x + 1];
+    blue[x] = pixels[3 * x + 2];
   }
 }
 
-// What a channel's 256 pixel values become, in the patches' type.
-template <typename T>
-struct Values {
-  explicit Values(const Patchify& a) {
-    for (int c = 0; c < 3; ++c)
-      for (int v = 0; v < 256; v += W) {
-        F32 x;
-        for (int i = 0; i < W; ++i) x[i] = static_cast<float>(v + i);
-        store(of[c] + v, x * a.scale[c] + a.shift[c]);
-      }
-  }
-  T of[3][256];
+// The rows of a band, one frame after the other, each as three planes that reach W bytes beyond the width.
+struct Band {
+  Band(const Patchify& a) : stride(a.out_width + W), planes(a.span * kBand * 3 * stride) {}
+
+  uint8_t* row(int frame, int64_t y) { return planes.get() + (frame * kBand + y) * 3 * stride; }
+
+  int64_t stride;
+  Scratch<uint8_t> planes;
 };
 
-// One row of pixels into the patches it crosses; `out` is the row's place in the first patch of its frame.
-template <typename T>
-void scatter_row(const uint8_t* pixels, const Values<T>& values, int64_t patch_row, int64_t columns, int span, T* out) {
-  const int64_t patch_size = int64_t{3} * span * kPatch * kPatch, channel_size = int64_t{span} * kPatch * kPatch;
-  for (int64_t column = 0; column < columns; ++column) {
-    T* patch = out + merge_place(patch_row, column, columns) * patch_size;
-    const uint8_t* from = pixels + 3 * kPatch * column;
-    for (int c = 0; c < 3; ++c)
-      for (int i = 0; i < kPatch; ++i) patch[c * channel_size + i] = values.of[c][from[3 * i + c]];
+// One row of a patch. kWhole: whole vectors are stored, up to W - 1 values beyond the row.
+template <bool kWhole, typename T>
+inline void write_row(const uint8_t* pixels, F32 scale, F32 shift, T* out) {
+#pragma GCC unroll 4
+  for (int j = 0; j < kPatch; j += W) {
+    const F32 x = __builtin_convertvector(load_bytes(pixels + j), F32) * scale + shift;
+    if (kWhole || j + W <= kPatch)
+      store(out + j, x);
+    else
+      store(out + j, x, kPatch - j);
   }
+}
+
+// The patches of a band, which lie one after the other, from first to last: a vector may then reach into values that
+// are still to be written, but for the last row of each channel.
+template <typename T>
+void write_patches(const Patchify& a, Band& band, T* out) {
+  for (int64_t block = 0; block < a.out_width / kPatch; block += 2)
+    for (int place = 0; place < 4; ++place)
+      for (int c = 0; c < 3; ++c) {
+        const F32 scale = set1(a.scale[c]), shift = set1(a.shift[c]);
+        for (int f = 0; f < a.span; ++f) {
+          const uint8_t* from = band.row(f, place / 2 * kPatch) + c * band.stride + (block + place % 2) * kPatch;
+#pragma GCC unroll 1
+          for (int i = 1; i < kPatch; ++i, from += 3 * band.stride, out += kPatch)
+            write_row<true>(from, scale, shift, out);
+          write_row<false>(from, scale, shift, out);
+          out += kPatch;
+        }
+      }
 }
 
 // Pillow 13 (its pull request 9549) resizes the height first where it loses more than twice the pixels the width loses.
@@ -131,34 +170,39 @@ void patchify_as(const Patchify& a) {
   const bool resizes = a.height != a.out_height || a.width != a.out_width, down_first = height_first(a);
   Axis across(resizes ? a.width : 1, resizes ? a.out_width : 1);
   Axis down(resizes ? a.height : 1, resizes ? a.out_height : 1);
-  const Values<T> values(a);
   const int64_t times = (a.frame_count + a.span - 1) / a.span;
   const int64_t bands = a.out_height / kBand, columns = a.out_width / kPatch, bytes = 3 * a.out_width;
-  const int64_t frame_patches = a.out_height / kPatch * columns, patch_size = int64_t{3} * a.span * kPatch * kPatch;
+  const int64_t patch_size = int64_t{3} * a.span * kPatch * kPatch;
 
   parallel_for(times * bands, times * a.span * a.out_height * a.out_width * 8, [&](int64_t index) {
     const int64_t time = index / bands, y0 = index % bands * kBand;
     const int64_t top = resizes ? down.first[y0] : 0;
     const int64_t bottom = resizes ? down.first[y0 + kBand - 1] + down.count[y0 + kBand - 1] : 0;
-    Scratch<uint8_t> rows(down_first ? 3 * a.width : (bottom - top) * bytes), line(bytes);
-    T* out = static_cast<T*>(a.out) + time * frame_patches * patch_size;
+    Scratch<uint8_t> rows((down_first ? 3 * a.width : (bottom - top) * bytes) + 1), line(bytes + 1);
+    Scratch<uint8_t> wide(4 * a.width + W);
+    Band band(a);
     for (int f = 0; f < a.span; ++f) {
       const int64_t number = time * a.span + f;  // an odd count repeats the last frame
       const uint8_t* frame = a.frames + (number < a.frame_count ? number : a.frame_count - 1) * a.height * a.width * 3;
+      const auto across_row = [&](const uint8_t* row, uint8_t* resized) {
+        widen_pixels(row, a.width, wide.get());
+        resize_across(wide.get(), across, a.out_width, resized);
+      };
       for (int64_t y = top; y < bottom && !down_first; ++y)
-        resize_across(frame + y * a.width * 3, across, a.out_width, rows.get() + (y - top) * bytes);
+        across_row(frame + y * a.width * 3, rows.get() + (y - top) * bytes);
       for (int64_t y = y0; y < y0 + kBand; ++y) {
         const uint8_t* pixels = resizes ? line.get() : frame + y * bytes;
         if (down_first) {
           resize_down(frame, 0, down, y, 3 * a.width, rows.get());
-          resize_across(rows.get(), across, a.out_width, line.get());
+          across_row(rows.get(), line.get());
         } else if (resizes) {
           resize_down(rows.get(), top, down, y, bytes, line.get());
         }
-        T* place = out + (f * kPatch + y % kPatch) * kPatch;
-        scatter_row(pixels, values, y / kPatch, columns, a.span, place);
+        split_channels(pixels, a.out_width, band.stride, band.row(f, y - y0));
       }
     }
+    const int64_t row = time * (a.out_height / kPatch) + y0 / kPatch;  // of patches
+    write_patches(a, band, static_cast<T*>(a.out) + row * columns * patch_size);
   });
 }
 

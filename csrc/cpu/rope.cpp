@@ -12,6 +12,29 @@ namespace {
 
 constexpr int kMaxHead = 256;  // the bindings refuse wider heads
 
+// The angles of one position: `add` frequencies, then `evaluate` all of them at once.
+struct Angles {
+  void add(int64_t position, const double* turns, int frequencies) {
+    for (int i = 0; i < frequencies; ++i)
+      reduce_turns(static_cast<double>(position) * turns[i], rest[count + i], quarter[count + i]);
+    count += frequencies;
+  }
+
+  void evaluate(bool inverse) {
+    for_vectors(count, [&](int64_t i, int n) {
+      const F32 x = load_some(rest + i, n), turn = load_some(quarter + i, n);
+      const F32 s = sine_of_rest(x), c = cosine_of_rest(x);
+      const auto odd = (turn == 1.0f) | (turn == 3.0f), left = (turn == 1.0f) | (turn == 2.0f);
+      const F32 a = odd ? s : c, b = odd ? c : s, down = turn >= 2.0f ? -b : b;
+      store_some(cosine + i, left ? -a : a, n);
+      store_some(sine + i, inverse ? -down : down, n);
+    });
+  }
+
+  int count = 0;
+  float rest[kMaxHead / 2], quarter[kMaxHead / 2], cosine[kMaxHead / 2], sine[kMaxHead / 2];
+};
+
 template <typename Rotate>
 inline void for_heads(const RopeHeads& x, int64_t token, int64_t elements, int head_dim, Rotate&& rotate) {
   const char* in = static_cast<const char*>(x.in) + token * x.token_stride * elements;
@@ -56,20 +79,16 @@ void vision(const Rope2d& a) {
   parallel_for(a.grids.rows, a.grids.patches * (a.queries_and_keys[0].heads + a.queries_and_keys[1].heads) * a.head_dim,
                [&](int64_t index) {
                  const PatchRow place = patch_row(a.grids, index);
-                 float cosine[kMaxHead / 2], sine[kMaxHead / 2];
-                 const auto angles = [&](int64_t position, int offset) {
-                   for (int i = 0; i < quarter; ++i) {
-                     cos_sin(static_cast<double>(position) * turns[i], cosine[offset + i], sine[offset + i]);
-                     if (a.inverse) sine[offset + i] = -sine[offset + i];
-                   }
-                 };
-                 angles(place.row, 0);
                  for (int64_t column = 0; column < place.width; ++column) {
-                   angles(column, quarter);
+                   Angles angles;
+                   angles.add(place.row, turns, quarter);
+                   angles.add(column, turns, quarter);
+                   angles.evaluate(a.inverse);
                    const int64_t patch = place.first_patch + merge_place(place.row, column, place.width);
                    for (const RopeHeads& x : a.queries_and_keys)
                      for_heads(x, patch, sizeof(T), a.head_dim, [&](const char* in, char* out) {
-                       rotate_halves(reinterpret_cast<const T*>(in), reinterpret_cast<T*>(out), cosine, sine, half);
+                       rotate_halves(reinterpret_cast<const T*>(in), reinterpret_cast<T*>(out), angles.cosine,
+                                     angles.sine, half);
                      });
                  }
                });
@@ -81,17 +100,15 @@ void text(const Rope3d& a) {
   for (int i = 0; i < a.rotary_dim / 2; ++i) turns[i] = rotary_turns(a.theta, i, a.rotary_dim);
   parallel_for(a.tokens, a.tokens * (a.queries_and_keys[0].heads + a.queries_and_keys[1].heads) * a.head_dim,
                [&](int64_t token) {
+                 Angles angles;
+                 for (int axis = 0; axis < 3; ++axis)
+                   angles.add(a.position_ids[axis * a.tokens + token], turns + angles.count, a.sections[axis]);
+                 angles.evaluate(a.inverse);
                  float cosine[kMaxHead], sine[kMaxHead];
-                 int i = 0;
-                 for (int axis = 0; axis < 3; ++axis) {
-                   const double position = static_cast<double>(a.position_ids[axis * a.tokens + token]);
-                   for (const int end = i + a.sections[axis]; i < end; ++i) {
-                     float c, s;
-                     cos_sin(position * turns[i], c, s);
-                     cosine[2 * i] = cosine[2 * i + 1] = c;
-                     sine[2 * i + 1] = a.inverse ? -s : s;
-                     sine[2 * i] = -sine[2 * i + 1];
-                   }
+                 for (int i = 0; i < angles.count; ++i) {
+                   cosine[2 * i] = cosine[2 * i + 1] = angles.cosine[i];
+                   sine[2 * i] = -angles.sine[i];
+                   sine[2 * i + 1] = angles.sine[i];
                  }
                  for_vectors(a.rotary_dim, [&](int64_t j, int n) {  // as transformers: rounded to the activations' type
                    store_some(cosine + j, rounded<T>(load_some(cosine + j, n)), n);
