@@ -54,19 +54,9 @@ struct Axis {
   Scratch<int32_t> weight;
 };
 
-using U8 = uint8_t __attribute__((vector_size(W)));
-
-// Bytes as numbers, by way of 16 bits: the compiler takes lanes apart where a type grows fourfold.
-inline I32 load_bytes(const uint8_t* p, int n = W) {
-  U8 bytes{};
-  __builtin_memcpy(&bytes, p, n);
-  return __builtin_convertvector(__builtin_convertvector(bytes, U16), I32);
-}
-
-inline U8 clamp_pixels(I32 fixed) {
+inline I32 clamp_pixels(I32 fixed) {
   const I32 pixels = fixed >> kFractionBits, none = I32{}, most = none + 255;
-  const I32 clamped = pixels < none ? none : (pixels > most ? most : pixels);
-  return __builtin_convertvector(__builtin_convertvector(clamped, U16), U8);
+  return pixels < none ? none : (pixels > most ? most : pixels);
 }
 
 // Three bytes a pixel to four, so that a vector holds whole pixels; the fourth is 0.
@@ -90,8 +80,7 @@ void resize_across(const uint8_t* row, Axis& axis, int64_t width, uint8_t* out) 
     }
 #pragma GCC unroll 2
     for (int half = W / 2; half >= 4; half /= 2) sum += __builtin_shuffle(sum, (lanes() + half) & (W - 1));
-    const U8 pixel = clamp_pixels(sum + (1 << (kFractionBits - 1)));
-    __builtin_memcpy(out + 3 * x, &pixel, 4);
+    store_bytes(out + 3 * x, clamp_pixels(sum + (1 << (kFractionBits - 1))), 4);
   }
 }
 
@@ -102,8 +91,7 @@ void resize_down(const uint8_t* rows, int64_t top, Axis& axis, int64_t y, int64_
   for_vectors(bytes, [&](int64_t i, int n) {
     I32 sum = I32{} + (1 << (kFractionBits - 1));
     for (int64_t k = 0; k < axis.count[y]; ++k) sum += load_bytes(from + k * bytes + i, n) * weight[k];
-    const U8 pixels = clamp_pixels(sum);
-    __builtin_memcpy(out + i, &pixels, n);
+    store_bytes(out + i, clamp_pixels(sum), n);
   });
 }
 

@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#if GLM4V_NATIVE_BF16 || defined(__AVX512F__)
+#if defined(__AVX2__)
 #include <immintrin.h>
 #endif
 
@@ -29,6 +29,7 @@ using F32 = float __attribute__((vector_size(4 * W)));
 using I32 = int32_t __attribute__((vector_size(4 * W)));
 using U32 = uint32_t __attribute__((vector_size(4 * W)));
 using U16 = uint16_t __attribute__((vector_size(2 * W)));
+using U8 = uint8_t __attribute__((vector_size(W)));
 
 struct bf16 {
   uint16_t bits;
@@ -57,7 +58,30 @@ inline U32 load(const uint32_t* p) {
 
 inline void store(uint32_t* p, U32 v) { __builtin_memcpy(p, &v, sizeof v); }
 
-inline F32 widen(U16 bits) { return (F32)(__builtin_convertvector(bits, U32) << 16); }
+// Lanes to twice and to half their width. GCC 12 takes a vector apart for some of these that are one instruction.
+inline U32 widen_lanes(U16 v) {
+#if defined(__AVX512F__)
+  return (U32)_mm512_cvtepu16_epi32((__m256i)v);
+#elif defined(__AVX2__) && GLM4V_WIDTH == 8
+  return (U32)_mm256_cvtepu16_epi32((__m128i)v);
+#else
+  return __builtin_convertvector(v, U32);
+#endif
+}
+
+// Of numbers below 2^16.
+inline U16 narrow_lanes(U32 v) {
+#if defined(__AVX512F__)
+  return (U16)_mm512_cvtepi32_epi16((__m512i)v);
+#elif defined(__AVX2__) && GLM4V_WIDTH == 8
+  const __m256i packed = _mm256_packus_epi32((__m256i)v, (__m256i)v);  // within halves of 128 bits
+  return (U16)_mm256_castsi256_si128(_mm256_permute4x64_epi64(packed, 0b1000));
+#else
+  return __builtin_convertvector(v, U16);
+#endif
+}
+
+inline F32 widen(U16 bits) { return (F32)(widen_lanes(bits) << 16); }
 
 // Round to nearest, ties to even; a NaN stays a quiet NaN.
 inline U16 narrow(F32 v) {
@@ -66,7 +90,7 @@ inline U16 narrow(F32 v) {
 #else
   const U32 bits = (U32)v;
   const U32 rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-  return __builtin_convertvector((v != v) ? (U32{} + 0x7fc0) : rounded, U16);
+  return narrow_lanes((v != v) ? (U32{} + 0x7fc0) : rounded);
 #endif
 }
 
@@ -235,6 +259,14 @@ inline F32 exp(F32 x) {
   return scale_by_power(p, n);
 }
 
+// 2^r for |r| <= 1 / 2: the cubic whose greatest relative error, 8e-5, is least.
+inline F32 exp2_cubic(F32 r) {
+  F32 p = set1(0.0551716691f);
+  p = p * r + 0.242611122f;
+  p = p * r + 0.693260985f;
+  return p * r + 0.999928074f;
+}
+
 // 2^x for x <= 0 as a soft-max needs it, 0 below -125. Relative error 3e-7 for a float, 8e-5 for a T of 16 bits, which
 // rounds to 4e-3.
 template <typename T>
@@ -251,10 +283,7 @@ inline F32 exp2_of_negative(F32 x) {
 #endif
   F32 p;
   if constexpr (sizeof(T) == 2) {
-    p = set1(0.0551716691f);  // the cubic whose greatest relative error is least
-    p = p * r + 0.242611122f;
-    p = p * r + 0.693260985f;
-    p = p * r + 0.999928074f;
+    p = exp2_cubic(r);
   } else {
     p = set1(1.54035304e-4f);  // ln2^k / k!
     p = p * r + 1.33335581e-3f;
@@ -289,7 +318,23 @@ inline U32 load_pairs(const bf16* p, int n) {
 #endif
 }
 
-inline F32 sigmoid(F32 x) { return 1.0f / (1.0f + exp(-x)); }
+// 1 / x; for a T of 16 bits to 14 bits where that is an instruction.
+template <typename T>
+inline F32 reciprocal(F32 x) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 2) return (F32)_mm512_rcp14_ps((__m512)x);
+#endif
+  return 1.0f / x;
+}
+
+// As precise as T needs.
+template <typename T>
+inline F32 sigmoid(F32 x) {
+  if constexpr (sizeof(T) == 4) return 1.0f / (1.0f + exp(-x));
+  const F32 power = min(set1(120.0f), max(set1(-120.0f), x * -1.44269504f));  // this way round a NaN stays one
+  const F32 n = round(power);
+  return reciprocal<T>(1.0f + scale_by_power(exp2_cubic(power - n), n));
+}
 
 // Calls f(i, n) for every vector of a row of `length` elements: n == W for whole vectors, fewer for the last.
 template <typename Body>
@@ -297,6 +342,29 @@ inline __attribute__((always_inline)) void for_vectors(int64_t length, Body&& bo
   int64_t i = 0;
   for (; i + W <= length; i += W) body(i, W);
   if (i < length) body(i, static_cast<int>(length - i));
+}
+
+// The first n bytes as numbers, 0 past them.
+inline I32 load_bytes(const uint8_t* p, int n = W) {
+  U8 bytes{};
+  __builtin_memcpy(&bytes, p, n);
+#if defined(__AVX512F__)
+  return (I32)_mm512_cvtepu8_epi32((__m128i)bytes);
+#elif defined(__AVX2__) && GLM4V_WIDTH == 8
+  return (I32)_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(__builtin_bit_cast(int64_t, bytes)));
+#else
+  return (I32)widen_lanes(__builtin_convertvector(bytes, U16));
+#endif
+}
+
+// Numbers from 0 to 255 to the first n bytes.
+inline void store_bytes(uint8_t* p, I32 v, int n) {
+#if defined(__AVX512F__)
+  const U8 bytes = (U8)_mm512_cvtepi32_epi8((__m512i)v);
+#else
+  const U8 bytes = __builtin_convertvector(narrow_lanes((U32)v), U8);
+#endif
+  __builtin_memcpy(p, &bytes, n);
 }
 
 // Whole vectors and tails through one name, for bodies of for_vectors.

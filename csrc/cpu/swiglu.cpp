@@ -14,12 +14,12 @@ void forward(const Swiglu& a) {
     T* out = static_cast<T*>(a.out) + row * a.columns;
     for_vectors(a.columns, [&](int64_t i, int n) {
       const F32 g = load_some(gate + i, n);
-      store_some(out + i, g * sigmoid(g) * load_some(up + i, n), n);
+      store_some(out + i, g * sigmoid<T>(g) * load_some(up + i, n), n);
     });
   });
 }
 
-// d silu(g) / dg = s * (1 + g * (1 - s)) with s = sigmoid(g).
+// d silu(g) / dg = s * (1 + g * (1 - s)) with s = sigmoid<T>(g).
 template <typename T>
 void backward(const Swiglu& a) {
   parallel_for(a.rows, a.rows * a.columns * 8, [&](int64_t row) {
@@ -30,9 +30,10 @@ void backward(const Swiglu& a) {
     T* grad_up = grad_gate + a.columns;
     for_vectors(a.columns, [&](int64_t i, int n) {
       const F32 g = load_some(gate + i, n), grad = load_some(grad_out + i, n);
-      const F32 s = sigmoid(g);
-      store_some(grad_up + i, grad * g * s, n);
-      store_some(grad_gate + i, grad * load_some(up + i, n) * s * (1.0f + g * (1.0f - s)), n);
+      const F32 s = sigmoid<T>(g);
+      const F32 value = g * s;
+      store_some(grad_up + i, grad * value, n);
+      store_some(grad_gate + i, grad * load_some(up + i, n) * (s + value - value * s), n);
     });
   });
 }

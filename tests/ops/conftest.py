@@ -41,14 +41,14 @@ def isa(request: pytest.FixtureRequest) -> Iterator[str]:
         yield request.param
 
 
-def error(got: Tensor, want: Tensor) -> float:
+def error(got: Tensor, want: Tensor, floor: float = 0.1) -> float:
     """Largest difference relative to the largest value of `want`.
 
-    Inputs are of order one: a tensor all below 0.1 is what a cancellation left and is held to that scale.
+    Inputs are of order one: a tensor all below `floor` is what a cancellation left and is held to that scale.
     """
     if want.numel() == 0:
         return 0.0
-    return (got.double() - want.double()).abs().max().item() / max(want.abs().max().item(), 0.1)
+    return (got.double() - want.double()).abs().max().item() / max(want.abs().max().item(), floor)
 
 
 def check_against_twin(
@@ -57,6 +57,7 @@ def check_against_twin(
     tensors: Sequence[Tensor],
     *rest: Any,
     tolerance: float = 1.0,
+    floor: float = 0.1,
 ) -> None:
     """Forward and every gradient against the twin in float64, for random upstream gradients."""
     ours = [t.detach().requires_grad_(t.is_floating_point()) for t in tensors]
@@ -71,7 +72,7 @@ def check_against_twin(
     gradients = torch.autograd.grad(outputs, inputs, upstream)
     exact_gradients = torch.autograd.grad(wanted, exact_inputs, [g.double() for g in upstream])
     for index, (got, want) in enumerate(zip(gradients, exact_gradients, strict=True)):
-        assert error(got, want) <= limit, f"gradient of input {index}"
+        assert error(got, want, floor) <= limit, f"gradient of input {index}"
 
 
 def as_tuple(outputs: Any) -> tuple[Tensor, ...]:

@@ -58,7 +58,10 @@ def test_random_shapes(lengths, heads, width, causal, dtype, seed):
     torch.manual_seed(seed)
     queries, keys = [q for q, _ in lengths], [k for _, k in lengths]
     tensors = inputs(sum(queries), sum(keys), *heads, width, dtype)
-    check_against_twin(ops.packed_attention, reference.packed_attention, tensors, cu(queries), cu(keys), causal)
+    # a row that sees one key has no gradient through its score: what is left of up to 256 products is rounding
+    check_against_twin(
+        ops.packed_attention, reference.packed_attention, tensors, cu(queries), cu(keys), causal, floor=0.3
+    )
 
 
 def test_no_sequences():

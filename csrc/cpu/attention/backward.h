@@ -125,7 +125,7 @@ class BackwardBlock {
     for (int r = 0; r < kTile; ++r) {
       const int64_t at = r < count ? sequence_.statistic(first_row + r) : 0;
       log_sum_exp_[r] = r < count ? sequence_.a.log_sum_exp[at] * kLog2E : 0;
-      scaled_delta_[r] = r < count ? sequence_.b.delta[at] * sequence_.a.scale : 0;
+      delta_[r] = r < count ? sequence_.b.delta[at] : 0;
       visible_[r] = r < count ? static_cast<int32_t>(sequence_.visible(first_row + r) - first_key_) : 0;
     }
   }
@@ -170,7 +170,7 @@ class BackwardBlock {
   void differentiate(int key, int keys, int lanes, const float* scores, const float* grads) {
     const float scale = sequence_.a.scale, scale_log2 = scale * kLog2E;
     for (int i = 0; i < lanes; i += W) {
-      const F32 log_sum_exp = load(log_sum_exp_ + i), delta = load(scaled_delta_ + i);
+      const F32 log_sum_exp = load(log_sum_exp_ + i), delta = load(delta_ + i);
       const I32 visible = load_visible(i) - key;
       for (int j = 0; j < keys; j += kDepth<T>) {
         F32 grad[kDepth<T>] = {};
@@ -179,7 +179,7 @@ class BackwardBlock {
           const int at = (j + pair) * kTile + i;
           F32 p = exp2_of_negative<T>(load(scores + at) * scale_log2 - log_sum_exp);
           if constexpr (!kWhole) p = visible > j + pair ? p : F32{};
-          grad[pair] = p * (load(grads + at) * scale - delta);
+          grad[pair] = p * scale * (load(grads + at) - delta);  // in this order: the difference may vanish
           store(elements<T>(probabilities_) + at, p);
           store(elements<T>(grad_scores_) + at, grad[pair]);
         }
@@ -205,7 +205,7 @@ class BackwardBlock {
   Scratch<float> grad_keys_, grad_values_;
   Scratch<Unit<T>> queries_across_, grad_out_across_, queries_, grad_out_;
   Scratch<float> grad_queries_;
-  alignas(64) float log_sum_exp_[kTile], scaled_delta_[kTile];
+  alignas(64) float log_sum_exp_[kTile], delta_[kTile];
   alignas(64) int32_t visible_[kTile];  // keys of the block, from its first on, that a row sees
   alignas(64) Unit<T> probabilities_[kTile * kTile / kDepth<T>], grad_scores_[kTile * kTile / kDepth<T>];
   alignas(64) Unit<T> grad_scores_down_[kTile * kTile / kDepth<T>];
