@@ -68,5 +68,7 @@ def chart(curve: dict[str, Any]) -> str:
     sizes, milliseconds = curve["sizes"], [1e3 * s for s in curve["seconds"]]
     predicted = [milliseconds[0] * work / curve["work"][0] for work in curve["work"]]
     lines = [Line("predicted", sizes, predicted, "var(--untrained)"), Line("measured", sizes, milliseconds)]
-    drawn = line_chart(lines, f"{curve['operator']} over {curve['axis']}", 0.0, width=300, height=150, axis=curve["axis"])
+    drawn = line_chart(
+        lines, f"{curve['operator']} over {curve['axis']}", 0.0, width=300, height=150, axis=curve["axis"]
+    )
     return figure(curve["operator"], f"ms; off its line by {curve['deviation']:.0%} at most", drawn)

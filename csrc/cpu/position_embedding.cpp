@@ -11,7 +11,7 @@
 namespace glm4v::GLM4V_ISA {
 namespace {
 
-constexpr int kChannels = 256;  // at most at a time: a mixed line of a 24-wide table then takes 24 KB of the first cache
+constexpr int kChannels = 256;  // at a time, at most: a mixed line of a 24-wide table takes 24 KB of the first cache
 constexpr int kColumns = 64;    // patches of a row at a time: their taps are worked out once for all rows
 
 int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }

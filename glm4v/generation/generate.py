@@ -62,8 +62,9 @@ def generate(
             When they are used up the youngest completions wait, and what they had is computed again.
         on_token: called as on_token(index of the completion, token) for each token, in the order of writing.
 
-    Raises ValueError that names a wrong option, MemoryError when the longest completion does not fit, FloatingPointError
-    when the model's logits are not finite. Image, video and their begin and end tokens are never sampled.
+    Raises ValueError that names a wrong option, MemoryError when the longest completion does not fit into the cache,
+    FloatingPointError when the model's logits are not finite. Image, video and their begin and end tokens are never
+    sampled.
     """
     settings = Settings(
         max_new_tokens=max_new_tokens,

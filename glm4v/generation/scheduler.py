@@ -1,9 +1,9 @@
 """Continuous batching: prompts are prefilled as slots fall free, and all live sequences decode together.
 
-A sequence takes a block of the cache when it comes to its end; when none is free the youngest sequence gives its blocks
-up and waits, and what it had in them is computed again later. Decoder calls have one of a few numbers of rows at which
-matrix products agree to the bit (see `rows`), prompts are cut at fixed places and random numbers depend on nothing else:
-the same seed gives a prompt the same tokens in any company and under any schedule.
+A sequence takes one more block of the cache when its last is full; when none is free the youngest sequence gives its
+blocks up and waits, and what they held is computed again later. Decoder calls have one of a few numbers of rows at
+which matrix products agree to the bit (see `rows`), prompts are cut at fixed places and random numbers depend on
+nothing else: the same seed gives a prompt the same tokens in any company and under any schedule.
 """
 
 import math
@@ -103,7 +103,7 @@ class Scheduler:
     # starting sequences ---------------------------------------------------------------------------------------------
 
     def _admit(self) -> None:
-        """Starts what slots and blocks have room for, up to the first token of each sequence; paused ones come first."""
+        """Starts what slots and blocks have room for, up to the first token of each; paused ones come first."""
         waiting = self._total - len(self._completions) - len(self._running)
         if self._paused or (self._running and len(self._idle) < min(waiting, self.most_rows // 8)):
             return  # a few more idle slots make fuller calls
@@ -202,7 +202,7 @@ class Scheduler:
     # when blocks run out --------------------------------------------------------------------------------------------
 
     def _grow(self) -> None:
-        """A block for each sequence whose next token begins one, the oldest first; for want of one the youngest waits."""
+        """A block for each sequence whose next token begins one; for want of one the youngest waits."""
         slots = self._tensor(list(self._running))
         written = self.slots.prompt_length[slots] + self.slots.step[slots] - 1
         for slot in sorted(slots[written % BLOCK_SIZE == 0].tolist(), key=self._age):

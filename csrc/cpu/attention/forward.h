@@ -75,8 +75,8 @@ class ForwardTile {
     multiply(count, columns, units, Left<Unit<T>>{&queries_[first_row * units], units, 1}, {keys_.get(), kTile},
              {scores, kTile, false});
     for (int r = 0; r < count; ++r)
-      softmax_[first_row + r].add(scores + r * kTile, visible(r), columns, scale_, elements<T>(probabilities) + r * kTile,
-                                  &sums_[(first_row + r) * width_], width_);
+      softmax_[first_row + r].add(scores + r * kTile, visible(r), columns, scale_,
+                                  elements<T>(probabilities) + r * kTile, &sums_[(first_row + r) * width_], width_);
     multiply(count, padded_, (most + kDepth<T> - 1) / kDepth<T>, Left<Unit<T>>{probabilities, kTile / kDepth<T>, 1},
              {values_.get(), padded_}, {&sums_[first_row * width_], width_, true});
   }
