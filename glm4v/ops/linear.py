@@ -14,7 +14,7 @@ from glm4v.ops.library import check_float, check_like, check_shape, define, nati
 
 BLOCK = 1024  # rows of a weight that are widened at a time: 16 MB of float32 at a width of 4096
 
-HAS_BF16_PRODUCTS = any(runs for name, (_, runs) in native.variants().items() if name == "avx512_bf16")
+HAS_BF16_PRODUCTS = native.native_bf16()  # of the instruction set that was chosen when the package was imported
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
