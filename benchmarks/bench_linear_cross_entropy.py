@@ -17,9 +17,10 @@ from glm4v.benchmarks.shapes import DTYPES
 TOGETHER = "forward and backward"
 # name, tokens, width, vocabulary
 SHAPES = (
-    ("9B: 256 tokens", 256, 4096, 151552),
+    ("9B, a quarter of its width: 256 tokens", 256, 1024, 151552),
     ("demo: 2048 tokens", 2048, 192, 768),
 )
+PRODUCTS = (("9B: 256 tokens", 256, 4096, 151552),)  # against the four products alone
 
 
 def all_logits(x: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -39,21 +40,32 @@ def bare_products(x: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
     return logits @ weight, logits.T @ x
 
 
+def inputs_of(tokens: int, width: int, vocabulary: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    weight = (torch.randn(vocabulary, width) * width**-0.5).to(dtype)
+    return torch.randn(tokens, width, dtype=dtype), weight, torch.randint(0, vocabulary, (tokens,))
+
+
+def counted(x: Tensor, weight: Tensor) -> tuple[float, float]:
+    """Bytes of the inputs, FLOPs of one product."""
+    return (x.numel() + weight.numel()) * x.element_size(), 2.0 * x.shape[0] * weight.numel()
+
+
 def cases() -> Iterator[Case]:
-    for name, tokens, width, vocabulary in SHAPES:
-        targets = torch.randint(0, vocabulary, (tokens,))
+    for name, *shape in SHAPES:
         for dtype in DTYPES:
-            x = torch.randn(tokens, width, dtype=dtype)
-            weight = torch.randn(vocabulary, width, dtype=dtype) * width**-0.5
-            size = (x.numel() + weight.numel()) * dtype.itemsize
-            flops = 2.0 * tokens * weight.numel()
+            x, weight, targets = inputs_of(*shape, dtype)
+            size, flops = counted(x, weight)
             yield from both_directions(
                 "linear_cross_entropy", name, "all logits, log_softmax",
                 lambda x, weight, targets=targets: ops.linear_cross_entropy(x, weight, targets)[1:],
                 lambda x, weight, targets=targets: all_logits(x, weight, targets),
                 (x, weight), (size, 2 * size), (flops, 3 * flops),
             )  # fmt: skip
-            leaves = [t.detach().requires_grad_() for t in (x, weight)]
+    for name, *shape in PRODUCTS:
+        for dtype in DTYPES:
+            x, weight, targets = inputs_of(*shape, dtype)
+            size, flops = counted(x, weight)
+            leaves = (x.detach().requires_grad_(), weight.detach().requires_grad_())
             yield Case(
                 "linear_cross_entropy", TOGETHER, dtype, name, "its four matrix products",
                 lambda leaves=leaves, targets=targets: forward_and_backward(*leaves, targets),

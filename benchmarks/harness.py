@@ -31,6 +31,7 @@ from glm4v.ops.library import native
 
 SHORTEST = 0.004  # seconds of one timing; quicker work is repeated within it, so that the clock does not matter
 ROUNDS = (3, 15)  # of timing, ours and the peer in each: at least, at most
+LONG = 20.0  # seconds after which two rounds are enough
 
 WIDE = 160  # columns of tables where there is no terminal
 
@@ -144,21 +145,22 @@ def timed(work: Work, calls: int) -> float:
 
 
 def calls_for(work: Work) -> int:
-    """Repetitions of `work` in one timing; this also warms it up."""
-    first = timed(work, 1)
-    return 1 if first > 100 * SHORTEST else max(1, math.ceil(SHORTEST / timed(work, 1)))
+    """Repetitions of `work`, which has run before, in one timing."""
+    return max(1, math.ceil(SHORTEST / timed(work, 1)))
 
 
 def measure(case: Case, machine: Machine, budget: float = 1.0) -> Row:
-    """Times ours and the peer alternately for about `budget` seconds, and at least three times each."""
-    calls = (calls_for(case.ours), calls_for(case.theirs))
+    """Times ours and the peer alternately, for about `budget` seconds and at least ROUNDS[0] times (twice where long)."""
     memory = (extra_memory(case.ours), extra_memory(case.theirs))
+    calls = (calls_for(case.ours), calls_for(case.theirs))
     ours: list[float] = []
     theirs: list[float] = []
-    end = time.perf_counter() + budget
-    while len(ours) < ROUNDS[0] or (len(ours) < ROUNDS[1] and time.perf_counter() < end):
+    begin = time.perf_counter()
+    elapsed = 0.0
+    while len(ours) < (ROUNDS[0] if elapsed < LONG else 2) or (len(ours) < ROUNDS[1] and elapsed < budget):
         ours.append(timed(case.ours, calls[0]))
         theirs.append(timed(case.theirs, calls[1]))
+        elapsed = time.perf_counter() - begin
     ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
     low, ratio, high = quantiles(ratios, n=4)
     product = max(machine.products.values()) if case.dtype == torch.bfloat16 else machine.products["float32"]

@@ -14,6 +14,7 @@ STYLE = """<style>
 .bench td.bar i { display: block; height: 10px; border-radius: 2px; background: var(--accent); }
 .bench td.bar i.slow { background: var(--bad); }
 .scroll { overflow-x: auto; }
+.stack { display: grid; gap: 20px; }
 </style>"""
 TOP_RATIO = 10.0  # a full bar
 
@@ -34,7 +35,7 @@ def draw(result: dict[str, Any]) -> str:
             f"Ratio: the peer's time over ours, a full bar is {TOP_RATIO:g}x, red below 1. Ceiling: the share of what "
             "the machine's copies and matrix products allow. Memory: beyond the inputs, results included."
         )
-        parts.append(section("Operators and model", explained, grid(cards, columns=2)))
+        parts.append(section("Operators and model", explained, f'<div class="stack">{"".join(cards)}</div>'))
     if curves := [chart(curve) for curve in result.get("growth", [])]:
         explained = "Time of forward and backward; the pale line is what the smallest size predicts for the others."
         parts.append(section("Growth", explained, grid(curves, columns=3)))

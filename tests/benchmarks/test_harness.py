@@ -34,7 +34,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = shapes.Sizes(**{**vars(shapes.DEMO), "tokens": 64, "grids": ((1, 4, 6), (1, 2, 2))})
     monkeypatch.setattr(shapes, "MODELS", (sizes,))
     monkeypatch.setattr(bench_packed_attention, "MIXES", (("text", 6, 2, 32, (5, 40), True),))
-    monkeypatch.setattr(bench_linear_cross_entropy, "SHAPES", (("head", 16, 24, 50),))
+    for shapes_of in ("SHAPES", "PRODUCTS"):
+        monkeypatch.setattr(bench_linear_cross_entropy, shapes_of, (("head", 16, 24, 50),))
     monkeypatch.setattr(bench_sample_tokens, "SHAPES", (("head", 4, 50, 1.0, 0.9), ("greedy", 4, 50, 0.0, 1.0)))
 
 
@@ -92,7 +93,7 @@ def test_memory_counts_what_is_held_at_the_most():
     held = harness.extra_memory(lambda: torch.ones(5_000_000).sum())
     kept = harness.extra_memory(lambda: torch.zeros(1))
     assert held is not None
-    assert 20e6 <= held < 30e6
+    assert 19e6 < held < 30e6  # whole pages, and what torch takes beside
     assert kept is not None
     assert kept < 5e6
 
