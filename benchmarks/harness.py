@@ -150,7 +150,7 @@ def calls_for(work: Work) -> int:
 
 
 def measure(case: Case, machine: Machine, budget: float = 1.0) -> Row:
-    """Times ours and the peer alternately, for about `budget` seconds and at least ROUNDS[0] times (twice where long)."""
+    """Times ours and the peer alternately, for about `budget` seconds, at least ROUNDS[0] times (twice where long)."""
     memory = (extra_memory(case.ours), extra_memory(case.theirs))
     calls = (calls_for(case.ours), calls_for(case.theirs))
     ours: list[float] = []
