@@ -60,12 +60,12 @@ def run(
         result["growth"] = bench_growth.as_json(curves)
     slower = [row for row in rows if row.ratio_high < 1]
     harness.console.print(f"{len(rows)} rows, slower than the peer: {len(slower)}")
-    if earlier:
-        harness.console.print(harness.compare(machine, rows, earlier))
     if out is None and "all" in names:
         out = Path(f"benchmarks/results/operators-{machine.instruction_set}.json")
     if out is not None:
         write(out, result)
+    if earlier:
+        harness.console.print(harness.compare(result, earlier))
     if plot is not None:
         from glm4v.benchmarks.plot import draw
 

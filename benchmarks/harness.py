@@ -91,11 +91,6 @@ class Row:
     memory: int | None
     peer_memory: int | None
 
-    @property
-    def key(self) -> tuple[str, ...]:
-        """What is the same in another run of the same benchmark."""
-        return self.operator, self.direction, self.dtype, self.shape, self.peer
-
 
 def name_of(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
@@ -280,25 +275,28 @@ def print_machine(machine: Machine) -> None:
     )
 
 
-def compare(machine: Machine, rows: Sequence[Row], old: dict[str, Any]) -> Table:
-    """Rows that stand in an earlier result too: their time then and now. `old` is what `as_json` gave."""
-    before, now = Machine(**old["machine"]), asdict(machine)
-    differing = [name for name in ("cpu", "instruction_set", "threads", "torch") if asdict(before)[name] != now[name]]
+SAME = ("operator", "direction", "dtype", "shape", "peer")  # what a row has in common with its like in another run
+
+
+def compare(new: dict[str, Any], old: dict[str, Any]) -> Table:
+    """Rows that stand in two results, as `as_json` gives them: their times and ratios then and now."""
+    conditions = ("cpu", "instruction_set", "threads", "clock", "torch")
+    differing = [name for name in conditions if old["machine"].get(name) != new["machine"][name]]
     caption = f"measured under another: {', '.join(differing)}" if differing else None
     grid = Table(title="compared", title_justify="left", caption=caption, caption_justify="left")
     for name in ("operator", "direction", "type", "shape"):
         grid.add_column(name)
     for name in ("then", "now", "then / now", "ratio then", "ratio now"):
         grid.add_column(name, justify="right")
-    then = {row.key: row for row in (Row(**fields) for fields in old["rows"])}
-    for row in rows:
-        if (earlier := then.get(row.key)) is None:
+    then = {tuple(row[name] for name in SAME): row for row in old["rows"]}
+    for row in new["rows"]:
+        if (earlier := then.get(tuple(row[name] for name in SAME))) is None:
             continue
-        change = earlier.seconds / row.seconds
+        change = earlier["seconds"] / row["seconds"]
         colour = "red" if change < 0.95 else "green" if change > 1.05 else "default"
         grid.add_row(
-            row.operator, row.direction, row.dtype, row.shape, duration(earlier.seconds), duration(row.seconds),
-            f"[{colour}]{change:.2f}x[/]", f"{earlier.ratio:.2f}x", f"{row.ratio:.2f}x",
+            row["operator"], row["direction"], row["dtype"], row["shape"], duration(earlier["seconds"]),
+            duration(row["seconds"]), f"[{colour}]{change:.2f}x[/]", f"{earlier['ratio']:.2f}x", f"{row['ratio']:.2f}x",
         )  # fmt: skip
     return grid
 

@@ -111,9 +111,10 @@ def row(seconds: float, shape: str = "s") -> harness.Row:
 
 
 def test_an_earlier_result_is_compared():
-    earlier = json.loads(json.dumps(harness.as_json(MACHINE, [row(0.5), row(0.5, "gone")])))
+    earlier = harness.as_json(MACHINE, [row(0.5), row(0.5, "gone")])
+    now = harness.as_json(replace(MACHINE, threads=2), [row(0.25), row(0.25, "new")])
     console = Console(width=160, record=True)
-    console.print(harness.compare(replace(MACHINE, threads=2), [row(0.25), row(0.25, "new")], earlier))
+    console.print(harness.compare(now, earlier))
     text = console.export_text()
     assert "measured under another: threads" in text
     assert text.count("2.00x") == 2  # half the time; the peer's ratio went from 2 to 4
