@@ -46,24 +46,32 @@ def run(
     native.keep_freed_memory()
     machine = harness.describe_machine()
     harness.print_machine(machine)
+    if out is None and "all" in names:
+        out = Path(f"benchmarks/results/operators-{machine.instruction_set}.json")
     rows: list[harness.Row] = []
+    result: dict = {}
+
+    def keep(**parts: list) -> None:
+        """Writes what is known so far: a run that is cut short leaves it."""
+        result.update(harness.as_json(machine, rows), **parts)
+        if out is not None:
+            write(out, result)
+
     for script in scripts:
         rows += harness.run(script.removeprefix("bench_"), import_module(f"glm4v.benchmarks.{script}").cases(), machine)
-    result = harness.as_json(machine, rows)
+        keep()
     if "bench_model" in scripts:
         from glm4v.benchmarks import bench_model
 
-        result["memory"] = bench_model.memory()
+        keep(memory=bench_model.memory())
     if {GROWTH, "all"} & set(names):
         curves = list(bench_growth.curves())
         harness.console.print(bench_growth.table(curves))
-        result["growth"] = bench_growth.as_json(curves)
+        keep(growth=bench_growth.as_json(curves))
     slower = [row for row in rows if row.ratio_high < 1]
     harness.console.print(f"{len(rows)} rows, slower than the peer: {len(slower)}")
-    if out is None and "all" in names:
-        out = Path(f"benchmarks/results/operators-{machine.instruction_set}.json")
     if out is not None:
-        write(out, result)
+        harness.console.print(f"written: {out}")
     if earlier:
         harness.console.print(harness.compare(result, earlier))
     if plot is not None:
@@ -91,4 +99,3 @@ def write(out: Path, result: dict) -> None:
         lines = ",\n  ".join(json.dumps(row) for row in result.get(name, []))
         parts += [f'"{name}": [\n  {lines}\n]'] if lines else []
     out.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
-    harness.console.print(f"written: {out}")
