@@ -54,7 +54,7 @@ def cases() -> Iterator[Case]:
             odd = [torch.randint(0, 256, (h * 14 + 9, w * 14 + 9, 3), dtype=torch.uint8) for _, h, w in sizes.grids]
             pictures = [Image.fromarray(image.numpy()) for image in odd]
             yield Case(
-                "images to patches", "forward", dtype, sizes.vision, "transformers' processor",
+                "resize + patchify", "forward", dtype, sizes.vision, "transformers' processor",
                 lambda images=odd, to=targets: ops.patchify(images, CLIP_MEAN, CLIP_STD, to).image_patches,
                 lambda pictures=pictures: first_frames(processor(pictures, return_tensors="pt")["pixel_values"]),
                 bytes=sum(image.numel() for image in odd) + written,

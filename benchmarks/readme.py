@@ -53,22 +53,29 @@ def operator_lines(result: dict[str, Any]) -> Iterator[str]:
             place = cells.setdefault((row["operator"], row["shape"], row["peer"]), {})
             place[row["dtype"], row["direction"]] = row["ratio"]
     for (operator, shape, peer), ratios in cells.items():
-        figures = " | ".join(f"{ratios[column]:.1f}x" if column in ratios else "" for column in COLUMNS)
+        figures = " | ".join(figure(ratios, *column) for column in COLUMNS)
         yield f"| {operator} | {shape} | {figures} | {peer} | `glm4v bench {operator.split()[-1]}` |"
     yield ""
     if steps:
         yield from model_lines(steps, result["memory"])
 
 
+def figure(ratios: dict[tuple[str, str], float], dtype: str, direction: str) -> str:
+    if (dtype, direction) in ratios:
+        return f"{ratios[dtype, direction]:.1f}x"
+    together = ratios.get((dtype, "forward and backward"))
+    return f"{together:.2f}x together" if together and direction == "backward" else ""
+
+
 def model_lines(steps: list[dict[str, Any]], memory: list[dict[str, Any]]) -> Iterator[str]:
-    yield "| training step, same weights and data | ours | transformers | | command |"
+    yield "| model, same weights and data | ours | transformers | | command |"
     yield "| --- | ---: | ---: | ---: | --- |"
     for row in steps:
-        times = f"{row['seconds']:.2f} s | {row['peer_seconds']:.2f} s | {row['ratio']:.1f}x faster"
-        yield f"| {row['shape']}, {row['dtype']} | {times} | `glm4v bench model` |"
+        times = f"{row['seconds']:.2f} s | {row['peer_seconds']:.2f} s | {row['ratio']:.2f}x"
+        yield f"| {row['direction']}: {row['shape']}, {row['dtype']} | {times} | `glm4v bench model` |"
     for row in memory:
         sizes = f"{row['bytes'] / 1e9:.2f} GB | {row['peer_bytes'] / 1e9:.2f} GB | {row['ratio']:.2f} of it"
-        yield f"| its peak memory, {row['dtype']} | {sizes} | `glm4v bench model` |"
+        yield f"| peak memory of a training step, {row['dtype']} | {sizes} | `glm4v bench model` |"
     yield ""
 
 
