@@ -202,7 +202,7 @@ CALLS: dict[str, Callable[[Draw], list[Any]]] = {
     **{f.__name__: f for f in (cross_entropy, cross_entropy_backward, packed_attention, packed_attention_backward)},
     **{f.__name__: f for f in (sample_tokens, paged_attention)},
     "use_isa": lambda draw: [draw.choice([*native.variants(), "sse9", ""])],
-    **{name: lambda draw: [] for name in ("isa", "native_bf16", "threads", "variants")},
+    **{name: lambda draw: [] for name in ("isa", "keep_freed_memory", "native_bf16", "threads", "variants")},
 }
 
 # bad arguments ------------------------------------------------------------------------------------------------------
