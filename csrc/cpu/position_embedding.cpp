@@ -42,6 +42,7 @@ struct Across {
 // thread has some channels of all rows, so that its part of the table stays in cache, and walks them in order.
 template <typename Begin, typename Body>
 void for_rows(const PositionEmbedding& a, Begin&& begin, Body&& body) {
+  if (a.columns == 0) return;
   const int64_t share = (a.columns + max_threads() - 1) / max_threads();
   const int64_t block = least(kChannels, (share + W - 1) / W * W);
   parallel_for((a.columns + block - 1) / block, a.grids.patches * a.columns * 8, [&](int64_t index) {
