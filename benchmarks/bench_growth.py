@@ -17,7 +17,7 @@ from torch import Tensor
 
 from glm4v import ops
 from glm4v.benchmarks import harness
-from glm4v.benchmarks.harness import Work
+from glm4v.benchmarks.harness import Work, as_tuple
 from glm4v.data import CLIP_MEAN, CLIP_STD
 from glm4v.data.packing import cumulative
 
@@ -49,15 +49,8 @@ class Curve:
 def both(operator: Callable[..., Any], *inputs: Tensor) -> Work:
     """Forward and backward of a function of differentiable `inputs`."""
     leaves = [x.requires_grad_() for x in inputs]
-    outputs = operator(*leaves)
-    outputs = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
-    grads = [torch.ones_like(out) for out in outputs]
-
-    def work() -> None:
-        results = operator(*leaves)
-        torch.autograd.grad((results,) if isinstance(results, Tensor) else tuple(results), leaves, grads)
-
-    return work
+    grads = [torch.ones_like(out) for out in as_tuple(operator(*leaves))]
+    return lambda: torch.autograd.grad(as_tuple(operator(*leaves)), leaves, grads)
 
 
 def of_tokens(tokens: int) -> Iterator[tuple[str, Work]]:

@@ -197,6 +197,10 @@ def extra_memory(work: Work) -> int | None:
 # cases --------------------------------------------------------------------------------------------------------------
 
 
+def as_tuple(outputs: Any) -> tuple[Tensor, ...]:
+    return (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
+
+
 def both_directions(
     operator: str,
     shape: str,
@@ -215,7 +219,7 @@ def both_directions(
     dtype = leaves[0].dtype
     works = [lambda: ours(*leaves), lambda: theirs(*leaves)]
     yield Case(operator, "forward", dtype, shape, peer, works[0], works[1], moved[0], flops[0])
-    outputs = [(out,) if isinstance(out, Tensor) else tuple(out) for out in (work() for work in works)]
+    outputs = [as_tuple(work()) for work in works]
     grads = [torch.randn_like(out) for out in outputs[0]]
     ours_back, theirs_back = (
         lambda out=out: torch.autograd.grad(out, leaves, grads, retain_graph=True) for out in outputs
