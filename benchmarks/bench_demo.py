@@ -53,7 +53,7 @@ def run(seeds: Sequence[int] = (0, 1, 2), heldout: int = 1000, out: Path = RESUL
     result["all"] = compare({stage: [r for seed in seeds for r in records[seed][stage]] for stage in STAGES})
     harness.console.print(table(result))
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(rounded(result), indent=1) + "\n", encoding="utf-8")
+    out.write_text(json.dumps(harness.rounded(result), indent=1) + "\n", encoding="utf-8")
     harness.console.print(f"written: {out}")
     return result
 
@@ -115,15 +115,6 @@ def interval(values: Sequence[float]) -> dict[str, Any]:
     variance = sum((v - mean) ** 2 for v in values) / max(1, len(values) - 1)
     half = NORMAL_95 * math.sqrt(variance / len(values))
     return {"mean": mean, "n": len(values), "ci95": [mean - half, mean + half]}
-
-
-def rounded(value: Any) -> Any:
-    """All numbers to four decimals."""
-    if isinstance(value, dict):
-        return {key: rounded(v) for key, v in value.items()}
-    if isinstance(value, list):
-        return [rounded(v) for v in value]
-    return round(value, 4) if isinstance(value, float) else value
 
 
 def table(result: dict[str, Any]) -> Table:

@@ -113,10 +113,7 @@ def seconds(work: Work, rounds: int = 7) -> float:
 
 
 def as_json(measured: list[Curve]) -> list[dict[str, Any]]:
-    return [
-        {**asdict(curve), "seconds": [float(f"{s:.4g}") for s in curve.seconds], "deviation": round(curve.deviation, 3)}
-        for curve in measured
-    ]
+    return harness.rounded([{**asdict(curve), "deviation": curve.deviation} for curve in measured])
 
 
 def table(measured: list[Curve]) -> Table:

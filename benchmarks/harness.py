@@ -305,13 +305,15 @@ def compare(new: dict[str, Any], old: dict[str, Any]) -> Table:
     return grid
 
 
+def rounded(value: Any) -> Any:
+    """All floats in `value` to four digits."""
+    if isinstance(value, dict):
+        return {key: rounded(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [rounded(part) for part in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
 def as_json(machine: Machine, rows: Sequence[Row]) -> dict[str, Any]:
     """The machine and the rows, figures to four digits."""
-
-    def rounded(value: Any) -> Any:
-        return float(f"{value:.4g}") if isinstance(value, float) else value
-
-    described = asdict(machine)
-    described["copy"] = rounded(machine.copy)
-    described["products"] = {dtype: rounded(rate) for dtype, rate in machine.products.items()}
-    return {"machine": described, "rows": [{k: rounded(v) for k, v in asdict(row).items()} for row in rows]}
+    return rounded({"machine": asdict(machine), "rows": [asdict(row) for row in rows]})

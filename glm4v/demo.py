@@ -24,7 +24,7 @@ from glm4v.train.recipe import PretrainRecipe, SftRecipe, load_recipe
 from glm4v.train.run import Interrupted, console
 from glm4v.train.start import load_model, load_processor
 
-SAMPLES = {"pretrain": 3000, "sft": 400, "rl": 1500, "validation": 50}  # a domain
+SAMPLES = {"pretrain": 3000, "sft": 100, "rl": 1500, "validation": 50}  # a domain
 REHEARSAL = {"pretrain": 10, "sft": 10, "rl": 10, "validation": 5}
 REHEARSAL_STEPS = ["steps=2", "optim.warmup_steps=0", "data.max_tokens=1024"]
 HOME = "runs/demo"  # of the demo in its recipes

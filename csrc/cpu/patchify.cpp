@@ -16,8 +16,6 @@ constexpr int kFractionBits = 22;  // of a tap's weight: 32 less 8 for the pixel
 
 constexpr int kPixels = W / 4;  // in a vector, four channels each
 
-int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
-
 // The taps of one axis: output i reads count[i] pixels from first[i] on, with weights [i * width, ...), 0 past them up
 // to a whole vector of pixels.
 struct Axis {

@@ -14,8 +14,6 @@ namespace {
 constexpr int kChannels = 256;  // at a time, at most: a mixed line of a 24-wide table takes 24 KB of the first cache
 constexpr int kColumns = 64;    // patches of a row at a time: their taps are worked out once for all rows
 
-int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
 struct Channels {
   int64_t first, count;
 };
@@ -44,7 +42,7 @@ template <typename Begin, typename Body>
 void for_rows(const PositionEmbedding& a, Begin&& begin, Body&& body) {
   if (a.columns == 0) return;
   const int64_t share = (a.columns + max_threads() - 1) / max_threads();
-  const int64_t block = least(kChannels, (share + W - 1) / W * W);
+  const int64_t block = least(kChannels, round_up(share, W));
   parallel_for((a.columns + block - 1) / block, a.grids.patches * a.columns * 8, [&](int64_t index) {
     const Channels channels{index * block, least(a.columns - index * block, block)};
     Scratch<float> line(a.side * kChannels);

@@ -9,3 +9,12 @@
 #else
 #define GLM4V_SHARED [[maybe_unused]] static inline
 #endif
+
+namespace glm4v::GLM4V_ISA {
+
+// As std::min, whose instantiations would be weak symbols that the variants share.
+GLM4V_SHARED int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+GLM4V_SHARED int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+}  // namespace glm4v::GLM4V_ISA

@@ -89,8 +89,6 @@ class BackwardBlock {
   }
 
  private:
-  static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
   void begin(bool first, const Gradient& gradient, int64_t offset, float* sums) const {
     for_vectors(head_dim_,
                 [&](int64_t i, int n) { store(sums + i, first ? F32{} : load_some(gradient.sum + offset + i, n)); });

@@ -4,6 +4,7 @@
 
 #include <type_traits>
 
+#include "../../math/math.h"
 #include "../simd.h"
 
 namespace glm4v::GLM4V_ISA {
@@ -27,8 +28,6 @@ template <typename T>
 inline auto* elements(Unit<T>* units) {
   return reinterpret_cast<std::conditional_t<kPairs<T>, bf16, float>*>(units);
 }
-
-inline int round_up(int n, int multiple) { return (n + multiple - 1) / multiple * multiple; }
 
 // The first n units of a row, as bits; zero past them.
 template <typename T>
