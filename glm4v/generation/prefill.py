@@ -1,4 +1,4 @@
-"""Prefill: keys, values and the last hidden state of prompts, packed into decoder calls of a few fixed sizes."""
+"""Prefill: keys, values and the last hidden state of prompts, packed into calls of a few fixed sizes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from glm4v.data import PackedBatch
+from glm4v.data.packing import pack_to_budget
+from glm4v.data.sample import MERGE
 from glm4v.generation.rows import fitting
 from glm4v.model import Glm4v
 from glm4v.model.cache import PagedCache
@@ -55,12 +57,14 @@ def prefill(
     prompts: Sequence[PackedBatch],
     blocks: Sequence[Sequence[int]],
     row_counts: tuple[int, ...],
+    patch_counts: tuple[int, ...],
 ) -> list[Tensor]:
-    """Writes keys and values of `prompts`, one sequence each, to their `blocks`; gives the last hidden state of each.
-
-    Images are encoded one prompt at a time, so that the bits of their features do not depend on other prompts.
-    """
-    embeddings = [embed(model, prompt.to(model.device, model.dtype)) for prompt in prompts]
+    """Writes keys and values of `prompts`, one sequence each, to their `blocks`; gives the last hidden state of each."""
+    prompts = [prompt.to(model.device, model.dtype) for prompt in prompts]
+    embeddings = [
+        model.embed(prompt.input_ids, prompt.vision_index, features)
+        for prompt, features in zip(prompts, encode(model, prompts, patch_counts), strict=True)
+    ]
     tables = [torch.tensor(row, dtype=torch.int32) for row in blocks]
     last: dict[int, Tensor] = {}
     for call in plan([len(x) for x in embeddings], row_counts[-1]):
@@ -68,7 +72,7 @@ def prefill(
         padding = fitting(row_counts, used) - used
         x = torch.cat([embeddings[piece.prompt][piece.start : piece.stop] for piece in call])
         spans = [prompts[piece.prompt].position_ids[:, piece.start : piece.stop] for piece in call]
-        position_ids = F.pad(torch.cat(spans, dim=1), (0, padding)).to(model.device)
+        position_ids = F.pad(torch.cat(spans, dim=1), (0, padding))
         table = pad_sequence([tables[piece.prompt] for piece in call], batch_first=True).to(model.device)
         attend = cache.prefill(table, [len(piece) for piece in call], [piece.stop for piece in call])
         hidden = model.text(F.pad(x, (0, 0, 0, padding)), position_ids, attend)
@@ -80,10 +84,46 @@ def prefill(
     return [last[index] for index in range(len(prompts))]
 
 
-def embed(model: Glm4v, prompt: PackedBatch) -> Tensor:
-    """Embeddings of a prompt's tokens and images: [L, hidden]."""
-    if prompt.image_grids or prompt.video_grids:
-        features = model.encode_images(prompt)
-    else:
-        features = prompt.image_patches.new_empty(0, 0)
-    return model.embed(prompt.input_ids, prompt.vision_index, features)
+def encode(model: Glm4v, prompts: Sequence[PackedBatch], patch_counts: tuple[int, ...]) -> list[Tensor]:
+    """Features [M, hidden] of each prompt's media, none where there are no media.
+
+    Prompts with stills alone share calls of `patch_counts` patches; one with a video, or with more patches than the
+    largest of them, has a call to itself. So the bits of its features do not depend on other prompts.
+    """
+    features = [prompt.image_patches.new_empty(0, 0) for prompt in prompts]
+    shared: list[int] = []
+    for index, prompt in enumerate(prompts):
+        if prompt.video_grids or len(prompt.image_patches) > patch_counts[-1]:
+            features[index] = model.encode_images(prompt)
+        elif prompt.image_grids:
+            shared.append(index)
+    packing = pack_to_budget([range(len(prompts[index].image_patches)) for index in shared], patch_counts[-1])
+    for call in packing.batches:
+        members = [shared[place] for place in call]
+        stills = [prompts[index] for index in members]
+        sizes = [len(prompt.image_patches) // MERGE**2 for prompt in stills]
+        encoded = model.encode_images(side_by_side(stills, patch_counts))
+        for index, part in zip(members, encoded.split([*sizes, len(encoded) - sum(sizes)]), strict=False):
+            features[index] = part
+    return features
+
+
+def side_by_side(prompts: Sequence[PackedBatch], patch_counts: tuple[int, ...]) -> PackedBatch:
+    """The stills of `prompts` and images of one token each, all 0, that fill up the patches; without text."""
+    used = sum(len(prompt.image_patches) for prompt in prompts)
+    padding = fitting(patch_counts, used) - used
+    grids = [grid for prompt in prompts for grid in prompt.image_grids] + [(1, MERGE, MERGE)] * (padding // MERGE**2)
+    empty = prompts[0].input_ids[:0]
+    patches = torch.cat([prompt.image_patches for prompt in prompts])
+    batch = PackedBatch.make(
+        input_ids=empty,
+        position_ids=empty.expand(3, 0),
+        labels=empty,
+        seqlens=(),
+        image_patches=F.pad(patches, (0, 0, 0, padding)),
+        video_patches=prompts[0].video_patches,
+        image_grids=grids,
+        video_grids=(),
+        vision_index=empty,
+    )
+    return batch.to(patches.device)

@@ -28,10 +28,7 @@ def lengths(prompts: Sequence[Sample] | PackedBatch) -> list[int]:
 def one_by_one(
     prompts: Sequence[Sample] | PackedBatch, mean: Sequence[float], std: Sequence[float]
 ) -> Iterator[PackedBatch]:
-    """Each prompt as a batch of one sequence on the CPU; images of samples are normalised with `mean` and `std`.
-
-    Vision features are then computed for one prompt at a time, so that their bits do not depend on other prompts.
-    """
+    """Each prompt as a batch of one sequence on the CPU; images of samples are normalised with `mean` and `std`."""
     if isinstance(prompts, PackedBatch):
         yield from split(prompts)
     else:

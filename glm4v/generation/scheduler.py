@@ -20,13 +20,14 @@ from glm4v.data import PackedBatch
 from glm4v.generation import sampler
 from glm4v.generation.prefill import prefill
 from glm4v.generation.prompts import continued, digest
-from glm4v.generation.rows import fitting, row_counts
+from glm4v.generation.rows import fitting, patch_counts, row_counts
 from glm4v.generation.settings import Completion, Settings
 from glm4v.generation.slots import Slots
 from glm4v.model import Glm4v
 from glm4v.model.cache import BLOCK_SIZE, PagedCache, affordable_blocks, blocks_of
 
-SLOTS = {"cpu": 128, "cuda": 256}  # sequences alive at once
+SLOTS = {"cpu": 512, "cuda": 256}  # sequences alive at once
+REFILL = 16  # idle slots that are waited for before prompts are prefilled for them: fuller calls
 PREFILL_TOKENS = 16384  # prompts are loaded up to here before they are prefilled: their pixels are in memory together
 
 
@@ -71,7 +72,7 @@ class Scheduler:
         on_token: Callable[[int, int], None] | None = None,
     ) -> None:
         self.model, self.settings, self.on_token = model, settings, on_token
-        self.row_counts = row_counts(model)
+        self.row_counts, self.patch_counts = row_counts(model), patch_counts(model)
         self.most_rows = self.row_counts[-1]
         self._prompts, self._lengths = enumerate(prompts), deque(lengths)
         self._copies: Counter[bytes] = Counter()
@@ -105,8 +106,8 @@ class Scheduler:
     def _admit(self) -> None:
         """Starts what slots and blocks have room for, up to the first token of each; paused ones come first."""
         waiting = self._total - len(self._completions) - len(self._running)
-        if self._paused or (self._running and len(self._idle) < min(waiting, self.most_rows // 8)):
-            return  # a few more idle slots make fuller calls
+        if self._paused or (self._running and len(self._idle) < min(waiting, REFILL)):
+            return
         fresh: list[Prompt] = []
         slots: list[int] = []
         while self._idle and sum(map(len, fresh)) < PREFILL_TOKENS:
@@ -125,10 +126,13 @@ class Scheduler:
         if not slots:
             return
         batches, blocks = [prompt.batch for prompt in fresh], [prompt.blocks for prompt in fresh]
-        states = prefill(self.model, self.cache, batches, blocks, self.row_counts)
+        states = self._prefill(batches, blocks)
         for prompt, state in zip(fresh, states, strict=True):
             prompt.state = state
         self._first_tokens(slots)
+
+    def _prefill(self, batches: list[PackedBatch], blocks: list[list[int]]) -> list[Tensor]:
+        return prefill(self.model, self.cache, batches, blocks, self.row_counts, self.patch_counts)
 
     def _has_room(self, blocks: int) -> bool:
         """Whether `blocks` are free, and one more for each sequence that then runs to go on."""
@@ -235,7 +239,7 @@ class Scheduler:
             blocks.append(running.blocks)
             self._running[slot] = self._paused.pop(slot)
         if batches:
-            prefill(self.model, self.cache, batches, blocks, self.row_counts)
+            self._prefill(batches, blocks)
 
     def _age(self, slot: int) -> int:
         """Orders sequences by when they started, the oldest first."""

@@ -58,7 +58,7 @@ def prompts(processor: Processor) -> list[Sample]:
         ask(picture(0), text("What is the number shown?")),
         ask(picture(1, 28, 112), text("and"), picture(2, 84, 56), text("Which is the larger?")),
         ask({"type": "video", "video": [image(seed) for seed in range(3, 7)], "frame_rate": 2}, text("When?")),
-        ask(text("Sum all of these: " + " ".join(str(number) for number in range(90)))),
+        ask(text("Sum all of these: " + " ".join(str(number) for number in range(200)))),
     ]
 
 

@@ -3,36 +3,34 @@
 import torch
 from torch import Tensor
 
-from glm4v.generation.rows import ROWS, agreeing, fitting, row_counts
+from glm4v.generation.rows import ROWS, fitting, like_typical, patch_counts, row_counts
 from glm4v.model import Glm4v
 from glm4v.model.layers import Linear
 
 
 @torch.inference_mode()
 def test_counts_agree_for_every_layer(model: Glm4v) -> None:
-    counts = row_counts(model)
-    assert set(counts) <= set(ROWS["cpu"])
-    assert counts[-1] == ROWS["cpu"][-1]
-    x = torch.randn(counts[-1], 64)
-    for layer in model.model.language_model.layers[1].modules():
-        if isinstance(layer, Linear) and layer.weight.shape[1] == 64:
-            whole = layer(x)
-            for count in counts:
-                for start in range(0, counts[-1], count):
-                    assert torch.equal(layer(x[start : start + count]), whole[start : start + count])
+    parts = ((row_counts(model), model.model.language_model), (patch_counts(model), model.model.visual.blocks))
+    for counts, part in parts:
+        for layer in part.modules():
+            if isinstance(layer, Linear):
+                x = torch.randn(counts[-1], layer.weight.shape[1])
+                whole = layer(x)
+                for count in counts:
+                    for start in range(0, counts[-1], count):
+                        assert torch.equal(layer(x[start : start + count]), whole[start : start + count])
+
+
+def test_counts_are_offered_ones(model: Glm4v) -> None:
+    assert {128} <= set(row_counts(model)) <= set(ROWS["cpu"])
+    assert {512} <= set(patch_counts(model)) <= {4 * count for count in ROWS["cpu"]}
 
 
 def test_a_count_with_other_bits_is_left_out() -> None:
-    class Rounding(Linear):
-        """Rounds otherwise where there are 32 rows."""
+    def product(x: Tensor) -> Tensor:
+        return x * (1 + 1e-6 * (len(x) in (32, 256)))
 
-        def forward(self, x: Tensor) -> Tensor:
-            return super().forward(x) * (1 + 1e-6 * (len(x) == 32))
-
-    layer = Rounding(8, 8)
-    torch.nn.init.normal_(layer.weight)
-    with torch.no_grad():
-        assert agreeing(layer, [32, 64], 128) == {64}
+    assert like_typical(product, torch.randn(512, 8), (32, 64, 128, 256, 512), 128) == (64, 128, 512)
 
 
 def test_fitting_is_the_smallest() -> None:
