@@ -19,12 +19,22 @@ bool keep_freed_memory() {
 #endif
 }
 
+bool made_by_amd() {
+#ifdef __x86_64__
+  __builtin_cpu_init();
+  return __builtin_cpu_is("amd");
+#else
+  return false;
+#endif
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_cpu, m) {
   using namespace glm4v;
   m.doc() = "CPU kernels of glm4v; glm4v.ops is the public face.";
   m.attr("partials") = kPartials;
+  m.attr("amd") = made_by_amd();
   m.attr("compiler") = GLM4V_COMPILER;
   m.attr("source_hash") = GLM4V_SOURCE_HASH;
   m.def("isa", [] { return kernels().isa; }, "The instruction set in use.");

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from glm4v.ops import reference
 from glm4v.ops.library import check_device, check_dtype, check_float, check_like, check_shape, define, native
-from glm4v.ops.linear import widens
+from glm4v.ops.linear import product, widens
 from glm4v.ops.reference import IGNORE
 
 TOKENS, VOCABULARY = 1024, 4096  # a block of logits: 16 MB in float32
@@ -96,7 +96,9 @@ def cpu_forward(x: Tensor, weight: Tensor, targets: Tensor, temperature: float) 
     for vocabulary in vocabulary_blocks:
         weight_block = weight[vocabulary].to(dtype)
         for tokens in token_blocks:
-            logits = torch.mm(x_rows[tokens].to(dtype), weight_block.T, out=kept[tokens] if whole else None)
+            logits = product(x_rows[tokens].to(dtype), weight_block)
+            if whole:
+                kept[tokens] = logits
             native.cross_entropy(
                 logits, picked_targets[tokens], statistics[:, tokens], vocabulary.start, 1 / temperature
             )
@@ -117,7 +119,7 @@ def cpu_backward(
     if not len(x_rows):
         return x.new_zeros(x.shape if need_x else (0,)), weight.new_zeros(weight.shape if need_weight else (0,))
     dtype = product_type(x)
-    grad_x = torch.zeros(x_rows.shape if need_x else (0,), dtype=torch.float32)
+    grad_x = torch.empty(x_rows.shape if need_x else (0,), dtype=torch.float32)
     grad_weight = weight.new_empty(weight.shape if need_weight else (0,))
     token_blocks, vocabulary_blocks = tiles(len(x_rows), len(weight), len(kept) > 0)
     for vocabulary in vocabulary_blocks:
@@ -127,27 +129,25 @@ def cpu_backward(
             total = result if result.dtype == torch.float32 else torch.empty(result.shape, dtype=torch.float32)
         for tokens in token_blocks:
             x_block = x_rows[tokens].to(dtype)
-            logits = kept[tokens].clone() if len(kept) else x_block @ weight_block.T
+            logits = kept[tokens].clone() if len(kept) else product(x_block, weight_block)
             native.cross_entropy_backward(
                 logits, picked_targets[tokens], *(s[tokens] for s in statistics), vocabulary.start, 1 / temperature
             )  # the logits now hold their gradients
             if need_x:
-                accumulate(grad_x[tokens], logits, weight_block)
+                accumulate(grad_x[tokens], logits, weight_block.T, fresh=vocabulary.start == 0)
             if need_weight:
-                accumulate(total, logits.T, x_block, fresh=tokens.start == 0)
+                accumulate(total, logits.T, x_block.T, fresh=tokens.start == 0)
         if need_weight and total is not result:
             result.copy_(total)
     return scattered(rows, grad_x.to(x.dtype), x.shape[0]) if need_x else grad_x.to(x.dtype), grad_weight
 
 
-def accumulate(total: Tensor, a: Tensor, b: Tensor, fresh: bool = False) -> None:
-    """total += a @ b in float32; where it is `fresh`, total = a @ b."""
-    if a.dtype == torch.float32:
-        total.addmm_(a, b, beta=0 if fresh else 1)
-    elif fresh:
-        total.copy_(a @ b)
+def accumulate(total: Tensor, a: Tensor, b: Tensor, fresh: bool) -> None:
+    """total += a @ b.T in float32; where it is `fresh`, total = a @ b.T."""
+    if fresh:
+        total.copy_(product(a, b))
     else:
-        total.add_(a @ b)
+        total.add_(product(a, b))
 
 
 _backward = define(

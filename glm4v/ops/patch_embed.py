@@ -8,12 +8,11 @@ again: bfloat16 patches of still images are doubled where the CPU multiplies bfl
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from glm4v.ops import reference
 from glm4v.ops.library import check_float, check_like, check_shape, define
-from glm4v.ops.linear import linear, widens
+from glm4v.ops.linear import linear, product, widens
 
 BLOCK = 4096  # patches widened or doubled at a time
 
@@ -62,10 +61,10 @@ def cpu_patch_embed(patches: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         matrix, offset = folded(weight), bias.float()
         operand = Tensor.float
     if patches.shape[0] <= BLOCK:
-        return F.linear(operand(patches), matrix, offset).to(patches.dtype)
+        return product(operand(patches), matrix, offset).to(patches.dtype)
     out = patches.new_empty(patches.shape[0], weight.shape[0])
     for start in range(0, patches.shape[0], BLOCK):
-        out[start : start + BLOCK] = F.linear(operand(patches[start : start + BLOCK]), matrix, offset)
+        out[start : start + BLOCK] = product(operand(patches[start : start + BLOCK]), matrix, offset)
     return out
 
 
@@ -75,7 +74,8 @@ def cpu_grad_weight(grad: Tensor, patches: Tensor, weight: Tensor) -> Tensor:
     else:
         total = grad.new_zeros(weight.shape[0], patches.shape[1], dtype=torch.float32)
         for start in range(0, patches.shape[0], BLOCK):
-            total.addmm_(grad[start : start + BLOCK].float().T, patches[start : start + BLOCK].float())
+            block = slice(start, start + BLOCK)
+            total += product(grad[block].float().T, patches[block].float().T)
     one_slice = total.view(weight.shape[0], weight.shape[1], 1, *weight.shape[3:])
     return one_slice.expand(weight.shape).to(weight.dtype, memory_format=torch.contiguous_format).contiguous()
 
@@ -96,7 +96,7 @@ def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     patches, weight = ctx.saved_tensors
     need_patches, need_weight, need_bias = ctx.needs_input_grad
     return (
-        (grad.float() @ folded(weight)).to(grad.dtype) if need_patches else None,
+        product(grad.float(), folded(weight).T).to(grad.dtype) if need_patches else None,
         _grad_weight(grad, patches, weight) if need_weight else None,
         grad.sum(dim=0, dtype=torch.float32).to(grad.dtype) if need_bias else None,
     )

@@ -48,10 +48,25 @@ def test_widened_kernels_at_random_shapes(rows, columns, outputs):
     assert error(module.cpu_grad_weight(grad, x), grad.double().T @ x.double()) <= limit
 
 
-def test_leading_dimensions_and_strides_are_free(way):
-    x, weight, bias = case(12, 16, 6, torch.bfloat16)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_leading_dimensions_and_strides_are_free(way, dtype):
+    x, weight, bias = case(12, 16, 6, dtype)
     x = x.view(3, 4, 16).transpose(0, 1)
-    check_against_twin(ops.linear, reference.linear, [x, weight.T.contiguous().T, bias.repeat_interleave(2)[::2]])
+    bias = bias.repeat_interleave(2)[::2]
+    for strided in (weight.T.contiguous().T, weight.repeat_interleave(2, 1)[:, ::2], weight[:1].expand(6, 16)):
+        check_against_twin(ops.linear, reference.linear, [x, strided, bias])
+        check_against_twin(ops.linear, reference.linear, [x[..., :1].expand(x.shape), strided, bias])
+
+
+@pytest.mark.parametrize("onednn", [True, False])
+def test_float32_by_either_library(monkeypatch, onednn):
+    monkeypatch.setattr(module, "ONEDNN_IN_FLOAT32", onednn)
+    for shape in [(1, 1, 1), (7, 40, 21), (33, 64, 8), (0, 8, 4), (3, 8, 0), (3, 0, 4)]:
+        check_against_twin(ops.linear, reference.linear, case(*shape))
+    x, weight, _ = case(12, 16, 6)
+    x.requires_grad_(), weight.requires_grad_()
+    ops.linear(x, weight).sum().backward()  # an upstream gradient without strides
+    torch.testing.assert_close(weight.grad, x.detach().sum(0).expand(6, 16))
 
 
 def test_same_bits_for_every_number_of_threads(way):
