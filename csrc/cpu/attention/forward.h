@@ -38,12 +38,14 @@ class ForwardTile {
   // locate(first, count, keys, values) says where the keys and values from `first` on lie.
   template <typename Locate>
   void attend(const QueryRows<T>& rows, Locate&& locate) {
+    fetch(0, static_cast<int>(least(rows.keys[rows.count - 1], kTile)), locate);
     copy_rows(rows.query, rows.count, head_dim_, queries_.get());
     for (int r = 0; r < rows.count; ++r) softmax_[r] = {};
     for (int i = 0; i < rows.count * width_; i += W) store(&sums_[i], F32{});
     const int64_t keys = rows.keys[rows.count - 1];
     for (int64_t first = 0; first < keys; first += kTile) {
-      const int count = static_cast<int>(keys - first < kTile ? keys - first : kTile);
+      const int count = static_cast<int>(least(keys - first, kTile));
+      fetch(first + kTile, static_cast<int>(least(keys - first - kTile, kTile)), locate);
       lay_out(first, count, locate);
       for (int r = 0; r < rows.count; r += kRegisterRows) attend_block(rows, r, first, count);
     }
@@ -51,6 +53,17 @@ class ForwardTile {
   }
 
  private:
+  // Asks for the next tile while this one is computed: a decoded token has little to do on each.
+  template <typename Locate>
+  void fetch(int64_t first, int count, Locate&& locate) {
+    if (count <= 0) return;
+    const T *keys[kTile], *values[kTile];
+    locate(first, count, keys, values);
+    for (int j = 0; j < count; ++j)
+      for (int i = 0; i < head_dim_; i += 64 / static_cast<int>(sizeof(T)))
+        __builtin_prefetch(keys[j] + i), __builtin_prefetch(values[j] + i);
+  }
+
   template <typename Locate>
   void lay_out(int64_t first, int count, Locate&& locate) {
     const T *keys[kTile], *values[kTile];
