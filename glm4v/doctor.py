@@ -45,7 +45,7 @@ def examine() -> Iterator[Finding]:
 def examine_extension() -> Iterator[Finding]:
     try:
         from glm4v.ops.library import native
-        from glm4v.ops.linear import HAS_BF16_PRODUCTS
+        from glm4v.ops.linear import HAS_BF16_PRODUCTS, ONEDNN_IN_FLOAT32
     except ImportError as error:
         yield Finding("extension", str(error), BUILD_COMMAND)
         return
@@ -59,6 +59,7 @@ def examine_extension() -> Iterator[Finding]:
         "instruction sets", f"{native.isa()} in use; {here} run here; not on this machine: {elsewhere or '-'}"
     )
     way = "bf16 instructions" if HAS_BF16_PRODUCTS else "blocks widened to float32 (no bf16 instructions)"
+    yield Finding("float32 products", "oneDNN" if ONEDNN_IN_FLOAT32 else "torch's choice")
     yield Finding("bfloat16 products", way)
 
 

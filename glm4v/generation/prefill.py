@@ -59,7 +59,7 @@ def prefill(
     row_counts: tuple[int, ...],
     patch_counts: tuple[int, ...],
 ) -> list[Tensor]:
-    """Writes keys and values of `prompts`, one sequence each, to their `blocks`; gives the last hidden state of each."""
+    """Writes keys and values of `prompts`, one sequence each, to their `blocks`; gives each one's last hidden state."""
     prompts = [prompt.to(model.device, model.dtype) for prompt in prompts]
     embeddings = [
         model.embed(prompt.input_ids, prompt.vision_index, features)

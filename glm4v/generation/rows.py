@@ -1,7 +1,7 @@
 """How many rows a call of the text decoder or of the vision encoder has.
 
 A matrix product gives a row the same bits wherever it stands and whatever stands beside it, but not at every number of
-rows (MKL, measured: 1 to 3 rows differ, with two threads also 5, 6, 7 and 9; all from 16 to 512 agree). So calls have
+rows (measured, MKL: 1 to 3 rows differ, with two threads also 5, 6, 7 and 9; oneDNN: 1 row does). So calls have
 one of a few numbers of rows, padded where there is less to do, and those that differ on this machine are left out. That
 is promised for float32 alone; in other types all are used.
 """
@@ -18,8 +18,8 @@ from glm4v.data.sample import MERGE
 from glm4v.model import Glm4v
 from glm4v.model.layers import Linear
 
-# Products of 512 rows run at 1.5 times the rate of those of 128, and more rows gain nothing (MKL, two threads). On a GPU
-# fewer rows are no faster: reading the weights takes longer.
+# Products of 512 rows run at 1.2 (oneDNN) to 1.5 times (MKL) the rate of those of 128, and more rows gain little. On a
+# GPU fewer rows are no faster: reading the weights takes longer.
 ROWS = {"cpu": (16, 32, 64, 128, 256, 512), "cuda": (256,)}
 TYPICAL = {"cpu": 128, "cuda": 256}  # with this number all have to agree
 
@@ -71,7 +71,7 @@ def probe(shape: Shape, counts: tuple[int, ...], typical: int, device: torch.dev
 def like_typical(
     product: Callable[[Tensor], Tensor], x: Tensor, counts: Iterable[int], typical: int
 ) -> tuple[int, ...]:
-    """Those of `counts` at which `product` gives the rows at either end of `x` the bits they get among `typical` rows."""
+    """Those of `counts` at which `product` gives rows at either end of `x` the bits they get among `typical` rows."""
     first, last = product(x[:typical]), product(x[-typical:])
 
     def agrees(count: int) -> bool:
