@@ -235,8 +235,9 @@ Error launch(Blocks blocks, int64_t shared_bytes, Stream stream, const Arguments
     if (error != cudaSuccess) return text_of(error);
   }
   const dim3 grid(static_cast<unsigned>(blocks.x), static_cast<unsigned>(blocks.y), static_cast<unsigned>(blocks.z));
-  function<<<grid, Kernel::kThreads, static_cast<size_t>(shared_bytes), stream> > >(arguments);
-  return text_of(cudaGetLastError());
+  void* parameters[] = {const_cast<Arguments*>(&arguments)};
+  return text_of(
+      cudaLaunchKernel(function, grid, dim3(Kernel::kThreads), parameters, static_cast<size_t>(shared_bytes), stream));
 }
 
 }  // namespace glm4v::cuda

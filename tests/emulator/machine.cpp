@@ -47,7 +47,8 @@ void Machine::fail(const std::string& what) {
 
 bool Machine::skips(Wait wait) {
   const int ordinal = current_->calls[static_cast<int>(wait)]++;
-  return static_cast<int>(wait) == left_out_ && ordinal == left_out_ordinal_;
+  return static_cast<int>(wait) == left_out_.wait && ordinal == left_out_.ordinal &&
+         (left_out_.thread < 0 || left_out_.thread == current_->index);
 }
 
 void Machine::block_until_woken(std::vector<Thread*>& list, const std::string& reason) {

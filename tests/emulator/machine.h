@@ -66,7 +66,7 @@ class Machine {
 
   // settings of tests
   void seed(uint64_t value) { random_ = value * 0x9E3779B97F4A7C15 + 1; }
-  void leave_out(int wait, int ordinal) { left_out_ = wait, left_out_ordinal_ = ordinal; }
+  void leave_out(int wait, int ordinal, int thread) { left_out_ = {wait, ordinal, thread}; }
   int arch = 90;
   int calls[kWaits] = {};  // the most that a thread made since they were cleared
 
@@ -130,7 +130,9 @@ class Machine {
   std::vector<std::deque<AsyncGroup>> products_;
   std::vector<std::function<void()>> in_flight_;  // TMA loads
   uint64_t random_ = 1;
-  int left_out_ = -1, left_out_ordinal_ = 0;
+  struct {
+    int wait, ordinal, thread;  // thread -1: all
+  } left_out_{-1, 0, -1};
   bool failed_ = false;
   std::string error_;
 };
