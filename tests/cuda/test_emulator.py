@@ -193,18 +193,32 @@ def products() -> bool:
     return error(*wgmma(*WGMMA[1])) < 1e-5
 
 
+def roles() -> bool:
+    out = torch.empty(4, 2, 128)
+    probes.roles(0, out)
+    given = torch.arange(256.0).view(2, 128).flip(1)
+    return torch.equal(out, given + 1000 * torch.arange(4.0)[:, None, None])
+
+
 def norms() -> bool:
-    x, residual = (torch.randn(3, 700, requires_grad=True) for _ in range(2))
-    weights = [torch.randn(700, requires_grad=True) for _ in range(2)]
+    """In rows of whole vectors, and in such that are read number by number."""
+    return norm_of(700) and norm_of(701)
+
+
+def norm_of(columns: int) -> bool:
+    inputs = [torch.randn(shape, requires_grad=True) for shape in ((3, columns), (3, columns), columns, columns)]
     with running_in("cuda emulator"):
-        h, out = ops.sandwich_norm(x, residual, *weights, 1e-5)
-        got = torch.autograd.grad(h.sum() + out.square().sum(), [x, *weights])
-    h, out = reference.sandwich_norm(x, residual, *weights, 1e-5)
-    want = torch.autograd.grad(h.sum() + out.square().sum(), [x, *weights])
+        got = sandwich(ops.sandwich_norm, inputs)
+    want = sandwich(reference.sandwich_norm, inputs)
     return all(error(a, b) < 1e-4 for a, b in zip(got, want, strict=True))
 
 
-@pytest.mark.parametrize("run", [copies, boxes, products, norms])
+def sandwich(operator: Callable[..., tuple[Tensor, Tensor]], inputs: list[Tensor]) -> list[Tensor]:
+    h, out = operator(*inputs, 1e-5)
+    return [h, out, *torch.autograd.grad(h.sum() + out.square().sum(), inputs)]
+
+
+@pytest.mark.parametrize("run", [copies, boxes, products, roles, norms])
 def test_every_wait_is_needed(run):
     """Whichever wait of a kernel is left out, the results or the machine tell."""
     emulator.calls()

@@ -78,6 +78,13 @@ void wgmma(py::object a_, py::object b_, py::object out_, bool a_mn_major, bool 
                                           a.data, b.data, out.as<float>()});
 }
 
+void roles(py::object out_) {
+  const View out = view(out_, "out");
+  expect_dtype(out, DType::f32);
+  expect_shape(out, {-1, 2, 128});
+  run(cuda::probe_roles, cuda::RolesProbe{static_cast<int>(out.shape[0]), out.as<float>()});
+}
+
 }  // namespace
 
 void bind_probes(py::module_& m) {
@@ -86,6 +93,7 @@ void bind_probes(py::module_& m) {
   def(m, "copy", copy);
   def(m, "tma", tma);
   def(m, "wgmma", wgmma);
+  def(m, "roles", roles);
 }
 
 }  // namespace glm4v

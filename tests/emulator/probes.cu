@@ -221,6 +221,33 @@ TensorLayout tensor_layout(const void* data, const TmaProbe& p, const int64_t (&
   return layout;
 }
 
+// A producer and two consumer warpgroups. A slot of shared memory a consumer goes from hand to hand by named barriers:
+// 1 + c when the producer filled it, 3 + c when consumer c has read it.
+struct Roles {
+  static constexpr int kThreads = 384, kMinBlocks = 1, kRegisters = 168, kArch = 90;
+
+  static DEVICE void run(const RolesProbe& p) {
+    const int role = thread_index() / 128, thread = thread_index() % 128;
+    if (role == 0) {
+      registers_down<40>();
+      for (int round = 0; round < p.rounds; ++round)
+        for (int c = 0; c < 2; ++c) {
+          if (round > 0) named_barrier_sync(3 + c, 256);
+          shared<float>(0)[128 * c + 127 - thread] = static_cast<float>(1000 * round + 128 * c + thread);
+          named_barrier_arrive(1 + c, 256);
+        }
+    } else {
+      registers_up<232>();
+      const int c = role - 1;
+      for (int round = 0; round < p.rounds; ++round) {
+        named_barrier_sync(1 + c, 256);
+        p.out[(2 * round + c) * 128 + thread] = shared<float>(0)[128 * c + thread];
+        if (round + 1 < p.rounds) named_barrier_arrive(3 + c, 256);
+      }
+    }
+  }
+};
+
 }  // namespace
 
 Error probe_matrices(const MatrixProbe& p, Stream stream) {
@@ -270,5 +297,7 @@ Error probe_wgmma(const WgmmaProbe& p, Stream stream) {
       launch_wgmma<fp16, 256, kK, kMn, true, k128>(p, stream, error);
   return error;
 }
+
+Error probe_roles(const RolesProbe& p, Stream stream) { return launch<Roles>({}, 2 * 128 * 4, stream, p); }
 
 }  // namespace glm4v::cuda

@@ -42,11 +42,18 @@ struct WgmmaProbe {  // out [64, n] += a [64, 64] * b [64, n], in memory a [64, 
   float* out;
 };
 
+struct RolesProbe {  // two consumer warpgroups write in turns what a producer warpgroup hands them: out [2 * rounds,
+                     // 128]
+  int rounds;
+  float* out;
+};
+
 #define GLM4V_FOR_EACH_PROBE(PROBE)  \
   PROBE(probe_matrices, MatrixProbe) \
   PROBE(probe_mma, MmaProbe)         \
   PROBE(probe_copy, CopyProbe)       \
   PROBE(probe_tma, TmaProbe)         \
-  PROBE(probe_wgmma, WgmmaProbe)
+  PROBE(probe_wgmma, WgmmaProbe)     \
+  PROBE(probe_roles, RolesProbe)
 
 }  // namespace glm4v::cuda
