@@ -1,5 +1,5 @@
-// ptx.h for g++: the same instructions on the emulated machine, fragments gathered by the layouts that ptx.h documents. Not
-// modelled: the order of memory between threads and proxies (every fence is empty here), bank conflicts, and time.
+// ptx.h for g++: the same instructions on the emulated machine, fragments gathered by the layouts that ptx.h documents.
+// Not modelled: the order of memory between threads and proxies (every fence is empty here), bank conflicts, and time.
 #pragma once
 
 #include "device.h"
