@@ -4,10 +4,12 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Stand-ins for vector widths that this machine may lack, so that tests run every operator's tiling.
 export GLM4V_STANDINS := ON
+# CUDA kernels executed on the CPU, so that tests run them without a GPU.
+export GLM4V_CUDA_EMULATOR := ON
 
-SOURCES := CMakeLists.txt setup.py $(shell find csrc -type f)
+SOURCES := CMakeLists.txt setup.py $(shell find csrc tests/emulator -type f)
 
-.PHONY: demo test test-quick lint sanitize bench build clean
+.PHONY: demo test test-quick lint sanitize cuda-check bench build clean
 
 demo: build
 	$(BIN)/glm4v demo
@@ -23,10 +25,14 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy glm4v
 	$(BIN)/python benchmarks/readme.py --check
-	$(BIN)/clang-format --dry-run -Werror $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu')
+	$(BIN)/clang-format --dry-run -Werror $(shell find csrc tests/emulator -name '*.h' -o -name '*.cpp' -o -name '*.cu')
 
 sanitize: .venv/installed
 	tests/sanitize.sh
+
+# Compiles the CUDA kernels for every architecture; needs nvcc and no GPU.
+cuda-check: .venv/installed
+	$(BIN)/python tests/cuda/check.py
 
 bench: build
 	$(BIN)/glm4v bench all

@@ -11,13 +11,22 @@ from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent.resolve()
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "glm4v/__init__.py").read_text())[1]
-OPTIONS = ("GLM4V_STANDINS", "GLM4V_SANITIZE")  # environment variables handed on to CMake
+# Environment variables handed on to CMake, which says what they mean, and their defaults.
+OPTIONS = {
+    "GLM4V_CUDA": "auto",
+    "GLM4V_CUDA_ARCHS": "80;90a",
+    "GLM4V_CUDA_EMULATOR": "OFF",
+    "GLM4V_STANDINS": "OFF",
+    "GLM4V_SANITIZE": "OFF",
+}
 
 
 class CMakeBuild(build_ext):
     """Runs CMake once for all extension modules and leaves them where setuptools expects them."""
 
     def build_extension(self, extension: Extension) -> None:
+        if extension.optional:  # built beside the first where CMake finds it wanted
+            return
         target = Path(self.get_ext_fullpath(extension.name)).resolve()
         build = ROOT / "build" / ("sanitize" if os.environ.get("GLM4V_SANITIZE") else "release")
         subprocess.run(
@@ -25,7 +34,7 @@ class CMakeBuild(build_ext):
                 "cmake", "-S", ROOT, "-B", build, "-G", "Ninja",
                 f"-DPython_EXECUTABLE={sys.executable}",
                 f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={target.parent}",
-                *(f"-D{name}={os.environ.get(name, 'OFF')}" for name in OPTIONS),
+                *(f"-D{name}={os.environ.get(name, default)}" for name, default in OPTIONS.items()),
             ],
             check=True,
         )  # fmt: skip
@@ -41,6 +50,10 @@ setup(
         "glm4v.gym": ["tokenizer/*"],
         "glm4v.benchmarks": ["results/*.json"],
     },
-    ext_modules=[Extension("glm4v._cpu", sources=[])],
+    ext_modules=[
+        Extension("glm4v._cpu", sources=[]),
+        Extension("glm4v._cuda", sources=[], optional=True),
+        Extension("glm4v._cuda_emulator", sources=[], optional=True),
+    ],
     cmdclass={"build_ext": CMakeBuild},
 )

@@ -1,5 +1,6 @@
 """What `glm4v doctor` tells: the state of an installation on one screen, and what mends what is broken."""
 
+import importlib
 import importlib.metadata
 import importlib.util
 import os
@@ -80,11 +81,20 @@ def examine_openmp() -> Finding:
 
 
 def examine_cuda() -> Finding:
-    if importlib.util.find_spec("glm4v._cuda") is not None:
-        return Finding("CUDA", "kernels are built")
+    """Whether kernels are built and, where no GPU is used, why."""
+    import torch
+
     nvcc, driver = shutil.which("nvcc"), Path("/proc/driver/nvidia/version").exists()
     here = f"nvcc {'found' if nvcc else 'not found'}, driver {'found' if driver else 'not found'}"
-    return Finding("CUDA", f"this version has CPU kernels only; on a GPU plain torch serves every operator ({here})")
+    fix = f"GLM4V_CUDA=on {BUILD_COMMAND}"
+    if importlib.util.find_spec("glm4v._cuda") is None:
+        text = f"kernels are not built: on a GPU plain torch serves every operator ({here})"
+        return Finding("CUDA", text, fix if driver and torch.cuda.is_available() else None)
+    module = importlib.import_module("glm4v._cuda")
+    if is_stale(module.source_hash):
+        return Finding("CUDA", "kernels are older than csrc/", fix)
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else f"no GPU is used: torch finds none ({here})"
+    return Finding("CUDA", f"kernels are built by {module.compiler}; {gpu}")
 
 
 def examine_deepspeed() -> Finding:

@@ -68,6 +68,7 @@ void rms_norm_backward(py::object grad_out_, py::object grad_h_, py::object x_, 
                                     .weight = weight.data,
                                     .grad_x = grad_x.data,
                                     .grad_residual = grad_residual.data,
+                                    .partials = kPartials,
                                     .partial_weight = partial,
                                     .partial_post_weight = sandwich ? partial + kPartials * columns : nullptr,
                                     .grad_weight = grad_weight.as<float>(),
@@ -97,9 +98,9 @@ void swiglu(py::object gate_up_, py::object grad_out_, py::object out_) {
 }  // namespace
 
 void bind_norms(py::module_& m) {
-  m.def("rms_norm", rms_norm);
-  m.def("rms_norm_backward", rms_norm_backward);
-  m.def("swiglu", swiglu, "Forward, or with grad_out backward.");
+  def(m, "rms_norm", rms_norm);
+  def(m, "rms_norm_backward", rms_norm_backward);
+  def(m, "swiglu", swiglu, "Forward, or with grad_out backward.");
 }
 
 }  // namespace glm4v

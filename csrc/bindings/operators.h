@@ -1,4 +1,4 @@
-// What the binding files share: running a kernel without the GIL, and the grids of images checked and numbered through.
+// What the binding files share: the grids of images checked and numbered through, and the list of all bindings.
 #pragma once
 
 #include <array>
@@ -9,12 +9,6 @@
 #include "view.h"
 
 namespace glm4v {
-
-template <typename Arguments>
-void run(void (*kernel)(const Arguments&), const Arguments& arguments) {
-  py::gil_scoped_release release;
-  kernel(arguments);
-}
 
 // grid_thw int64 [N, 3]: positive, height and width even, patches of all together `patches`.
 std::vector<Grid> read_grids(const View& grid_thw, int64_t patches);
@@ -28,5 +22,14 @@ void bind_norms(py::module_& m);
 void bind_vision(py::module_& m);
 void bind_text(py::module_& m);
 void bind_attention(py::module_& m);
+
+#ifdef GLM4V_CUDA_BINDINGS
+inline void bind_cuda(py::module_& m) {
+  m.attr("partials") = kPartials;
+  m.attr("compiler") = GLM4V_CUDA_COMPILER;
+  m.attr("source_hash") = GLM4V_SOURCE_HASH;
+  bind_norms(m);
+}
+#endif
 
 }  // namespace glm4v

@@ -13,6 +13,8 @@ const char* dtype_name(DType dtype) {
       return "float32";
     case DType::bf16:
       return "bfloat16";
+    case DType::f16:
+      return "float16";
     case DType::i32:
       return "int32";
     case DType::i64:
@@ -26,28 +28,29 @@ const char* dtype_name(DType dtype) {
 }  // namespace
 
 DType dtype_of(py::handle dtype, const char* name) {
+  constexpr int kDTypes = 6;
   // dtypes are singletons in torch: the text is read once for each, then the object's address decides
-  static PyObject* known[5] = {};
-  for (int i = 0; i < 5; ++i)
+  static PyObject* known[kDTypes] = {};
+  for (int i = 0; i < kDTypes; ++i)
     if (known[i] == dtype.ptr()) return static_cast<DType>(i);
   const std::string text = py::str(dtype);
-  for (int i = 0; i < 5; ++i)
+  for (int i = 0; i < kDTypes; ++i)
     if (text == std::string("torch.") + dtype_name(static_cast<DType>(i))) {
       known[i] = dtype.inc_ref().ptr();
       return static_cast<DType>(i);
     }
-  fail(name, "is " + text + "; expected float32, bfloat16, int32, int64 or uint8");
+  fail(name, "is " + text + "; expected float32, bfloat16, float16, int32, int64 or uint8");
 }
 
 namespace {
 
 View read(const py::handle& tensor, const char* name) {
   static const py::str data_ptr("data_ptr"), shape_name("shape"), stride_name("stride"), dtype_name("dtype"),
-      is_cpu("is_cpu");
+      is_here(kIsHere);
   View v;
   v.name = name;
   v.given = true;
-  require(py::cast<bool>(tensor.attr(is_cpu)), name, "is not in the CPU's memory");
+  require(py::cast<bool>(tensor.attr(is_here)), name, std::string("is not in ") + kHere);
   v.data = reinterpret_cast<void*>(py::cast<uintptr_t>(tensor.attr(data_ptr)()));
   v.dtype = dtype_of(tensor.attr(dtype_name), name);
   const py::tuple shape = tensor.attr(shape_name);
@@ -63,7 +66,7 @@ View read(const py::handle& tensor, const char* name) {
 
 [[noreturn]] void not_a_tensor(const py::handle& tensor, const char* name) {
   throw py::type_error(std::string(name) + ": is a " + Py_TYPE(tensor.ptr())->tp_name +
-                       "; expected a dense tensor in the CPU's memory");
+                       "; expected a dense tensor in " + kHere);
 }
 
 }  // namespace
@@ -94,8 +97,9 @@ View optional_view(const py::handle& tensor, const char* name, int contiguous) {
 }
 
 void expect_float(const View& v) {
-  if (v.dtype != DType::f32 && v.dtype != DType::bf16)
-    fail(v.name, std::string("is ") + dtype_name(v.dtype) + "; expected float32 or bfloat16");
+  if (v.dtype == DType::f32 || v.dtype == DType::bf16 || (kHasFloat16 && v.dtype == DType::f16)) return;
+  fail(v.name, std::string("is ") + dtype_name(v.dtype) + "; expected float32" +
+                   (kHasFloat16 ? ", bfloat16 or float16" : " or bfloat16"));
 }
 
 void expect_shape(const View& v, std::initializer_list<int64_t> shape) {

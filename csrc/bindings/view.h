@@ -9,11 +9,9 @@
 #include <initializer_list>
 #include <string>
 
-#include "../cpu/kernels.h"
+#include "backend.h"
 
 namespace glm4v {
-
-namespace py = pybind11;
 
 struct View {
   static constexpr int kMaxRank = 5;

@@ -103,10 +103,10 @@ void backward_row(const RmsNormBackward& a, int64_t row, float* grad_weight, flo
       [&](int64_t i, int n, F32 grad) { store_some(grad_x + i, grad, n); });
 }
 
-void add_partials(const float* partials, int64_t columns, float* total) {
+void add_partials(const float* partials, int64_t count, int64_t columns, float* total) {
   for_vectors(columns, [&](int64_t i, int n) {
     F32 all{};
-    for (int p = 0; p < kPartials; ++p) all += load_some(partials + p * columns + i, n);
+    for (int64_t p = 0; p < count; ++p) all += load_some(partials + p * columns + i, n);
     store_some(total + i, all, n);
   });
 }
@@ -122,16 +122,16 @@ void forward(const RmsNorm& a) {
 
 template <typename T>
 void backward(const RmsNormBackward& a) {
-  parallel_for(kPartials, a.rows * a.columns, [&](int64_t part) {
+  parallel_for(a.partials, a.rows * a.columns, [&](int64_t part) {
     float* weight = a.partial_weight + part * a.columns;
     float* post_weight = a.post_weight ? a.partial_post_weight + part * a.columns : nullptr;
     clear(weight, a.columns);
     if (post_weight) clear(post_weight, a.columns);
-    for (int64_t row = part * a.rows / kPartials; row < (part + 1) * a.rows / kPartials; ++row)
+    for (int64_t row = part * a.rows / a.partials; row < (part + 1) * a.rows / a.partials; ++row)
       backward_row<T>(a, row, weight, post_weight);
   });
-  add_partials(a.partial_weight, a.columns, a.grad_weight);
-  if (a.post_weight) add_partials(a.partial_post_weight, a.columns, a.grad_post_weight);
+  add_partials(a.partial_weight, a.partials, a.columns, a.grad_weight);
+  if (a.post_weight) add_partials(a.partial_post_weight, a.partials, a.columns, a.grad_post_weight);
 }
 
 }  // namespace

@@ -1,7 +1,8 @@
 """Where operators are registered and the native modules are loaded; the checks that every operator's arguments pass.
 
-An operator is `define`d once with a CPU kernel, a Meta function and a backward that is an operator of its own, so that
-torch.compile traces through it. On devices without native kernels its twin in `reference` runs instead.
+An operator is `define`d once with a kernel, a Meta function and a backward that is an operator of its own, so that
+torch.compile traces through it. A kernel calls `native_for(tensor)`, the module of the tensor's device. On devices
+without native kernels its twin in `reference` runs instead.
 """
 
 import os
@@ -41,34 +42,86 @@ def load_cpu() -> ModuleType:
     return module
 
 
+class OnStream:
+    """A module whose functions take a stream first, each called with the current stream of its tensors' device."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self.module = module
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self.module, name)
+        if callable(value):
+            value = self.bind(value)
+        setattr(self, name, value)  # asked for once
+        return value
+
+    def bind(self, function: Callable[..., None]) -> Callable[..., None]:
+        def call(*arguments: Any) -> None:
+            device = next(a.device for a in arguments if isinstance(a, Tensor))
+            if device.type == "cpu":  # the emulator of the tests
+                return function(0, *arguments)
+            with torch.cuda.device(device):
+                return function(torch.cuda.current_stream(device).cuda_stream, *arguments)
+
+        return call
+
+
+def load_cuda() -> OnStream | None:
+    """The CUDA kernels where this build has them; loading them needs no driver."""
+    try:
+        module = import_module("glm4v._cuda")
+    except ModuleNotFoundError:
+        return None
+    if is_stale(module.source_hash):
+        warnings.warn(
+            f"glm4v._cuda was built from other sources than csrc/; rebuild it with: {BUILD_COMMAND}", stacklevel=2
+        )
+    return OnStream(module)
+
+
 native = load_cpu()
+MODULES: dict[str, Any] = {"cpu": native, "cuda": load_cuda()}
+
+
+def native_for(tensor: Tensor) -> Any:
+    """The kernels of this tensor's device; `define` sends no tensor of another device here."""
+    return MODULES[tensor.device.type]
 
 
 @cache
-def has_kernels(device: str) -> bool:
+def has_kernels(device: str, cuda: bool) -> bool:
     """Whether native kernels serve this device type; where they do not, one line says so."""
     if device in ("cpu", "meta"):
         return True
-    warnings.warn(f"glm4v has no kernels for {device!r} in this build: plain torch serves it, slower", stacklevel=4)
+    if device == "cuda" and cuda and MODULES["cuda"]:
+        return True
+    fix = f"; build them with: GLM4V_CUDA=on {BUILD_COMMAND}" if device == "cuda" and cuda else ""
+    warnings.warn(
+        f"glm4v has no kernels for {device!r} in this build: plain torch serves it, slower{fix}", stacklevel=4
+    )
     return False
 
 
 def define(
     schema: str,
-    cpu: Callable[..., Any],
+    kernel: Callable[..., Any],
     meta: Callable[..., Any],
     twin: Callable[..., Any] | None = None,
     backward: Callable[..., Any] | None = None,
     setup_context: Callable[..., None] | None = None,
+    cuda: bool = False,
 ) -> Callable[..., Any]:
     """Registers the operator `schema` and returns a function that calls it, or its `twin` where there are no kernels.
 
     `backward(ctx, *grads)` with `setup_context(ctx, inputs, output)` makes it differentiable; backward operators
-    themselves have neither. An operator that is only called on the CPU has no twin.
+    themselves have neither. `cuda` says that `kernel` serves CUDA tensors too. An operator that only others call has no
+    twin.
     """
     LIBRARY.define(schema)
     name = schema.split("(")[0]
-    LIBRARY.impl(name, cpu, "CPU")
+    LIBRARY.impl(name, kernel, "CPU")
+    if cuda:
+        LIBRARY.impl(name, kernel, "CUDA")
     LIBRARY.impl(name, meta, "Meta")
     if backward is not None:
         torch.library.register_autograd(f"glm4v::{name}", backward, setup_context=setup_context, lib=LIBRARY)
@@ -77,7 +130,7 @@ def define(
         return operator
 
     def call(first: Tensor, *rest: Any) -> Any:
-        return operator(first, *rest) if has_kernels(first.device.type) else twin(first, *rest)
+        return operator(first, *rest) if has_kernels(first.device.type, cuda) else twin(first, *rest)
 
     return call
 
@@ -127,13 +180,14 @@ def dense_heads(x: Tensor) -> Tensor:
 
 
 def through_float32(kernel: Callable[..., Any]) -> Callable[..., Any]:
-    """float16 has no CPU kernels: its tensors are converted to float32 for `kernel`, the results back."""
+    """float16 has no CPU kernels: there its tensors are converted to float32 for `kernel`, the results back."""
 
     def convert(value: Any, source: torch.dtype, target: torch.dtype) -> Any:
         return value.to(target) if isinstance(value, Tensor) and value.dtype == source else value
 
     def run(*arguments: Any) -> Any:
-        if not any(isinstance(a, Tensor) and a.dtype == torch.float16 for a in arguments):
+        half = next((a for a in arguments if isinstance(a, Tensor) and a.dtype == torch.float16), None)
+        if half is None or native_for(half) is not native:
             return kernel(*arguments)
         result = kernel(*(convert(a, torch.float16, torch.float32) for a in arguments))
         if isinstance(result, tuple):

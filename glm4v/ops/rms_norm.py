@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from glm4v.ops import reference
-from glm4v.ops.library import check_float, check_like, check_shape, define, native, through_float32
+from glm4v.ops.library import check_float, check_like, check_shape, define, native_for, through_float32
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -69,37 +69,38 @@ def check(x: Tensor, residual: Tensor | None = None, **weights: Tensor) -> None:
 
 
 @through_float32
-def cpu_rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+def run_rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     x = x.contiguous()
     out = torch.empty_like(x)
-    native.rms_norm(x, None, None, weight.contiguous(), None, out, eps)
+    native_for(x).rms_norm(x, None, None, weight.contiguous(), None, out, eps)
     return out
 
 
 @through_float32
-def cpu_add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+def run_add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     x = x.contiguous()
     out, h = torch.empty_like(x), torch.empty_like(x)
-    native.rms_norm(x, residual.contiguous(), None, weight.contiguous(), h, out, eps)
+    native_for(x).rms_norm(x, residual.contiguous(), None, weight.contiguous(), h, out, eps)
     return out, h
 
 
 @through_float32
-def cpu_sandwich_norm(
+def run_sandwich_norm(
     x: Tensor, residual: Tensor, post_weight: Tensor, weight: Tensor, eps: float
 ) -> tuple[Tensor, Tensor]:
     x = x.contiguous()
     h, out = torch.empty_like(x), torch.empty_like(x)
-    native.rms_norm(x, residual.contiguous(), post_weight.contiguous(), weight.contiguous(), h, out, eps)
+    native_for(x).rms_norm(x, residual.contiguous(), post_weight.contiguous(), weight.contiguous(), h, out, eps)
     return h, out
 
 
 @through_float32
-def cpu_backward(
+def run_backward(
     grad_out: Tensor, grad_h: Tensor | None, h: Tensor, weight: Tensor, eps: float
 ) -> tuple[Tensor, Tensor]:
     h = h.contiguous()
     grad_x = torch.empty_like(h)
+    native = native_for(h)
     partials = h.new_empty(1, native.partials, h.shape[1], dtype=torch.float32)
     grad_weight = h.new_empty(h.shape[1], dtype=torch.float32)
     grad_h = None if grad_h is None else grad_h.contiguous()
@@ -121,11 +122,12 @@ def cpu_backward(
 
 
 @through_float32
-def cpu_sandwich_backward(
+def run_sandwich_backward(
     grad_h: Tensor, grad_out: Tensor, x: Tensor, h: Tensor, post_weight: Tensor, weight: Tensor, eps: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     h = h.contiguous()
     grad_x, grad_residual = torch.empty_like(h), torch.empty_like(h)
+    native = native_for(h)
     partials = h.new_empty(2, native.partials, h.shape[1], dtype=torch.float32)
     grad_post_weight, grad_weight = h.new_empty(2, h.shape[1], dtype=torch.float32)
     native.rms_norm_backward(
@@ -139,16 +141,18 @@ def cpu_sandwich_backward(
 
 _backward = define(
     "rms_norm_backward(Tensor grad_out, Tensor? grad_h, Tensor h, Tensor weight, float eps) -> (Tensor, Tensor)",
-    cpu_backward,
+    run_backward,
     lambda grad_out, grad_h, h, weight, eps: (torch.empty_like(h), torch.empty_like(weight)),
+    cuda=True,
 )
 _sandwich_backward = define(
     "sandwich_norm_backward(Tensor grad_h, Tensor grad_out, Tensor x, Tensor h, Tensor post_weight, Tensor weight, "
     "float eps) -> (Tensor, Tensor, Tensor, Tensor)",
-    cpu_sandwich_backward,
+    run_sandwich_backward,
     lambda grad_h, grad_out, x, h, post_weight, weight, eps: tuple(
         torch.empty_like(t) for t in (x, x, post_weight, weight)
     ),
+    cuda=True,
 )
 
 
@@ -182,25 +186,28 @@ def backward_sandwich_norm(ctx: Any, grad_h: Tensor, grad_out: Tensor) -> tuple[
 
 _rms_norm = define(
     "rms_norm(Tensor x, Tensor weight, float eps) -> Tensor",
-    cpu_rms_norm,
+    run_rms_norm,
     lambda x, weight, eps: torch.empty_like(x),
     reference.rms_norm,
     backward_rms_norm,
     setup_rms_norm,
+    cuda=True,
 )
 _add_rms_norm = define(
     "add_rms_norm(Tensor x, Tensor residual, Tensor weight, float eps) -> (Tensor, Tensor)",
-    cpu_add_rms_norm,
+    run_add_rms_norm,
     lambda x, residual, weight, eps: (torch.empty_like(x), torch.empty_like(x)),
     reference.add_rms_norm,
     backward_add_rms_norm,
     setup_add_rms_norm,
+    cuda=True,
 )
 _sandwich_norm = define(
     "sandwich_norm(Tensor x, Tensor residual, Tensor post_weight, Tensor weight, float eps) -> (Tensor, Tensor)",
-    cpu_sandwich_norm,
+    run_sandwich_norm,
     lambda x, residual, post_weight, weight, eps: (torch.empty_like(x), torch.empty_like(x)),
     reference.sandwich_norm,
     backward_sandwich_norm,
     setup_sandwich_norm,
+    cuda=True,
 )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from glm4v.ops import reference
-from glm4v.ops.library import check_float, define, native, through_float32
+from glm4v.ops.library import check_float, define, native_for, through_float32
 
 
 def swiglu(gate_up: Tensor) -> Tensor:
@@ -23,23 +23,24 @@ def swiglu(gate_up: Tensor) -> Tensor:
 
 
 @through_float32
-def cpu_swiglu(gate_up: Tensor) -> Tensor:
+def run_swiglu(gate_up: Tensor) -> Tensor:
     out = gate_up.new_empty(gate_up.shape[0], gate_up.shape[1] // 2)
-    native.swiglu(gate_up.contiguous(), None, out)
+    native_for(gate_up).swiglu(gate_up.contiguous(), None, out)
     return out
 
 
 @through_float32
-def cpu_backward(grad: Tensor, gate_up: Tensor) -> Tensor:
+def run_backward(grad: Tensor, gate_up: Tensor) -> Tensor:
     out = torch.empty_like(gate_up, memory_format=torch.contiguous_format)
-    native.swiglu(gate_up.contiguous(), grad.contiguous(), out)
+    native_for(gate_up).swiglu(gate_up.contiguous(), grad.contiguous(), out)
     return out
 
 
 _backward = define(
     "swiglu_backward(Tensor grad, Tensor gate_up) -> Tensor",
-    cpu_backward,
+    run_backward,
     lambda grad, gate_up: torch.empty_like(gate_up, memory_format=torch.contiguous_format),
+    cuda=True,
 )
 
 
@@ -53,9 +54,10 @@ def backward(ctx: Any, grad: Tensor) -> Tensor:
 
 _swiglu = define(
     "swiglu(Tensor gate_up) -> Tensor",
-    cpu_swiglu,
+    run_swiglu,
     lambda gate_up: gate_up.new_empty(gate_up.shape[0], gate_up.shape[1] // 2),
     reference.swiglu,
     backward,
     setup,
+    cuda=True,
 )

@@ -1,19 +1,29 @@
-"""Shared by the operator tests: every instruction set of the binary that this machine runs, and comparison with the
-float64 twin. What this machine cannot run is said in one line and never counted as passed.
+"""Shared by the operator tests: every place that this machine can run an operator in, and comparison with the float64
+twin. What this machine cannot run is said in one line and never counted as passed.
+
+Places are the CPU's instruction sets in the binary, and for operators with CUDA kernels also the emulator, which
+executes these on the CPU, and a GPU.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from glm4v.ops.library import native
+from glm4v.ops.library import MODULES, OnStream, native
 
 VARIANTS = native.variants()
 RUNNABLE = [name for name, (_, here) in VARIANTS.items() if here]
+CUDA = {
+    "cuda emulator": find_spec("glm4v._cuda_emulator") is not None,
+    "cuda": MODULES["cuda"] is not None and torch.cuda.is_available(),
+}
+PLACES = [*RUNNABLE, *(name for name, here in CUDA.items() if here)]
 
 # Largest error against float64, relative to the largest value: rounding of the result, with room for long sums.
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
@@ -21,23 +31,49 @@ DTYPES = list(TOLERANCE)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    missing = sorted(set(VARIANTS) - set(RUNNABLE))
+    missing = [name for name in (*VARIANTS, *CUDA) if name not in PLACES]
     note = f"; NOT verified on this machine: {', '.join(missing)}" if missing else ""
-    return f"glm4v instruction sets under test: {', '.join(RUNNABLE)}{note}"
+    return f"glm4v under test: {', '.join(PLACES)}{note}"
 
 
 @contextmanager
 def instruction_set(name: str) -> Iterator[None]:
     before = native.isa()
     assert native.use_isa(name)
-    yield
-    native.use_isa(before)
+    try:
+        yield
+    finally:
+        native.use_isa(before)
 
 
 @pytest.fixture(params=RUNNABLE)
 def isa(request: pytest.FixtureRequest) -> Iterator[str]:
     """Runs the test once an instruction set."""
     with instruction_set(request.param):
+        yield request.param
+
+
+@contextmanager
+def running_in(place: str) -> Iterator[None]:
+    """Operators with CUDA kernels run there, and new tensors lie where it needs them."""
+    if place == "cuda emulator":
+        MODULES["cpu"] = OnStream(import_module("glm4v._cuda_emulator"))
+        try:
+            yield
+        finally:
+            MODULES["cpu"] = native
+    elif place == "cuda":
+        with torch.device("cuda"):
+            yield
+    else:
+        with instruction_set(place):
+            yield
+
+
+@pytest.fixture(params=PLACES)
+def place(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Runs the test once a place."""
+    with running_in(request.param):
         yield request.param
 
 

@@ -10,12 +10,12 @@ from glm4v.ops import reference
 from glm4v.ops.library import native
 from tests.ops.conftest import (
     DTYPES,
-    RUNNABLE,
+    PLACES,
     check_against_twin,
     check_compiles,
     check_same_bits,
     check_single_gradients,
-    instruction_set,
+    running_in,
 )
 
 EPS = 1e-5
@@ -31,7 +31,7 @@ def inputs(rows: int, columns: int, activations: int, weights: int, dtype: torch
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("name", "activations", "weights"), OPERATORS)
-def test_forward_and_gradients(isa, name, activations, weights, dtype):
+def test_forward_and_gradients(place, name, activations, weights, dtype):
     torch.manual_seed(0)
     for rows, columns in SHAPES:
         tensors = inputs(rows, columns, activations, weights, dtype)
@@ -44,17 +44,17 @@ def test_forward_and_gradients(isa, name, activations, weights, dtype):
     columns=st.integers(4, 300),
     seed=st.integers(0, 1000),
     which=st.sampled_from(OPERATORS),
-    isa=st.sampled_from(RUNNABLE),
+    place=st.sampled_from(PLACES),
 )
-def test_random_shapes(rows, columns, seed, which, isa):
+def test_random_shapes(rows, columns, seed, which, place):
     torch.manual_seed(seed)
     name, activations, weights = which
-    tensors = inputs(rows, columns, activations, weights, torch.float32)
-    with instruction_set(isa):
+    with running_in(place):
+        tensors = inputs(rows, columns, activations, weights, torch.float32)
         check_against_twin(getattr(ops, name), getattr(reference, name), tensors, EPS)
 
 
-def test_bfloat16_rounds_where_transformers_does():
+def test_bfloat16_rounds_where_transformers_does(place):
     """Equal bits with the twin run in bfloat16, except where float32 sums differ in their last bit."""
     torch.manual_seed(1)
     tensors = inputs(64, 256, 2, 2, torch.bfloat16)
@@ -62,14 +62,32 @@ def test_bfloat16_rounds_where_transformers_does():
         assert (got != want).float().mean() < 1e-3
 
 
-def test_leading_dimensions_and_strides_are_free():
+def test_leading_dimensions_and_strides_are_free(place):
     x = torch.randn(6, 5, 32).transpose(0, 1)
     weight = torch.randn(64)[::2]
     torch.testing.assert_close(ops.rms_norm(x, weight, EPS), reference.rms_norm(x, weight, EPS))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("name", "activations", "weights"), OPERATORS)
-def test_single_gradients_bits_and_threads(name, activations, weights):
+def test_rows_too_long_for_shared_memory(place, name, activations, weights, dtype):
+    """CUDA kernels keep up to 96 KB of a row; longer ones, and vectors that are not aligned, take other roads."""
+    torch.manual_seed(0)
+    for columns in (50_000, 12_001):
+        tensors = inputs(3, columns, activations, weights, dtype)
+        check_against_twin(getattr(ops, name), getattr(reference, name), tensors, EPS, tolerance=3)
+
+
+def test_any_alignment(place):
+    """Rows of whole vectors that start two bytes off a multiple of sixteen."""
+    torch.manual_seed(0)
+    x, residual = (torch.randn(5 * 64 + 1).bfloat16()[1:].view(5, 64) for _ in range(2))
+    weight = torch.randn(65).bfloat16()[1:]
+    check_against_twin(ops.add_rms_norm, reference.add_rms_norm, [x, residual, weight], EPS)
+
+
+@pytest.mark.parametrize(("name", "activations", "weights"), OPERATORS)
+def test_single_gradients_bits_and_threads(place, name, activations, weights):
     tensors = inputs(300, 130, activations, weights, torch.float32)
     check_single_gradients(getattr(ops, name), tensors, EPS)
     check_same_bits(getattr(ops, name), tensors, EPS)

@@ -10,29 +10,29 @@ from glm4v.ops import reference
 from glm4v.ops.library import native
 from tests.ops.conftest import (
     DTYPES,
-    RUNNABLE,
+    PLACES,
     check_against_twin,
     check_compiles,
     check_same_bits,
-    instruction_set,
+    running_in,
 )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_forward_and_gradients(isa, dtype):
+def test_forward_and_gradients(place, dtype):
     torch.manual_seed(0)
     for rows, features in [(1, 1), (1, 16), (37, 203), (5, 1536), (0, 8), (3, 0)]:
         check_against_twin(ops.swiglu, reference.swiglu, [torch.randn(rows, 2 * features, dtype=dtype)])
 
 
 @settings(max_examples=40, deadline=None)
-@given(rows=st.integers(0, 70), features=st.integers(0, 150), isa=st.sampled_from(RUNNABLE))
-def test_random_shapes(rows, features, isa):
-    with instruction_set(isa):
+@given(rows=st.integers(0, 70), features=st.integers(0, 150), place=st.sampled_from(PLACES))
+def test_random_shapes(rows, features, place):
+    with running_in(place):
         check_against_twin(ops.swiglu, reference.swiglu, [torch.randn(rows, 2 * features)])
 
 
-def test_large_gates_saturate(isa):
+def test_large_gates_saturate(place):
     gate = torch.tensor([-1e4, -100.0, -88.0, 0.0, 88.0, 100.0, 1e4])
     gate_up = torch.cat([gate, torch.ones(7)]).requires_grad_()
     out = ops.swiglu(gate_up)
@@ -41,12 +41,12 @@ def test_large_gates_saturate(isa):
     assert grad.isfinite().all()
 
 
-def test_leading_dimensions_and_strides_are_free():
+def test_leading_dimensions_and_strides_are_free(place):
     x = torch.randn(6, 5, 64).transpose(0, 1)[..., ::2]
     check_against_twin(ops.swiglu, reference.swiglu, [x])
 
 
-def test_same_bits_for_every_number_of_threads():
+def test_same_bits_for_every_number_of_threads(place):
     check_same_bits(ops.swiglu, [torch.randn(300, 258)])
 
 

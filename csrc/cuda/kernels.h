@@ -1,0 +1,36 @@
+// The CUDA kernels as the bindings call them. A new one is its line in GLM4V_FOR_EACH_CUDA_KERNEL; its arguments stand
+// in operators.h. Pointers are device memory; a kernel is put on the stream and not waited for.
+#pragma once
+
+#include "../operators.h"
+
+struct CUstream_st;  // what CUDA calls cudaStream_t points to one
+
+namespace glm4v::cuda {
+
+using Stream = CUstream_st*;
+using Error = const char*;  // null when all is well
+
+// Blocks of the norms' backward pass, and so partial sums over rows in a weight's gradient: three for each of the 132
+// multiprocessors of an H100, fixed so that the bits of a gradient are the same on every device.
+constexpr int kPartials = 396;
+
+#define GLM4V_FOR_EACH_CUDA_KERNEL(KERNEL)   \
+  KERNEL(rms_norm, RmsNorm)                  \
+  KERNEL(rms_norm_backward, RmsNormBackward) \
+  KERNEL(swiglu, Swiglu)                     \
+  KERNEL(swiglu_backward, Swiglu)
+
+#define GLM4V_DECLARE(name, Arguments) Error name(const Arguments&, Stream);
+GLM4V_FOR_EACH_CUDA_KERNEL(GLM4V_DECLARE)
+#undef GLM4V_DECLARE
+
+struct Kernels {
+#define GLM4V_MEMBER(name, Arguments) Error (*name)(const Arguments&, Stream) = cuda::name;
+  GLM4V_FOR_EACH_CUDA_KERNEL(GLM4V_MEMBER)
+#undef GLM4V_MEMBER
+};
+
+inline constexpr Kernels kernels() { return {}; }
+
+}  // namespace glm4v::cuda
