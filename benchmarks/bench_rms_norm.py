@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from glm4v import ops
-from glm4v.benchmarks.harness import Case, both_directions
+from glm4v.benchmarks.harness import Case, both_directions, with_compiled
 from glm4v.benchmarks.shapes import cases_of
 
 EPS = 1e-5
@@ -40,4 +40,5 @@ def cases() -> Iterator[Case]:
         ):
             with_eps = lambda *inputs, ours=ours: ours(*inputs, EPS)
             moved_bytes = (moved[0] * size, moved[1] * size)
-            yield from both_directions(name, sizes.text, PEER, with_eps, theirs, inputs, moved_bytes)
+            for peer, function in with_compiled(PEER, theirs, sizes):
+                yield from both_directions(name, sizes.text, peer, with_eps, function, inputs, moved_bytes)

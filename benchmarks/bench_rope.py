@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from glm4v import ops
-from glm4v.benchmarks.harness import Case, both_directions
+from glm4v.benchmarks.harness import Case, both_directions, with_compiled
 from glm4v.benchmarks.shapes import Sizes, cases_of
 from glm4v.ops.reference import merge_order
 
@@ -50,12 +50,12 @@ def cases() -> Iterator[Case]:
         q, k = (torch.randn(sizes.patches, sizes.vision_heads, sizes.vision_head_dim, dtype=dtype) for _ in range(2))
         tables = tables_2d(sizes)
         moved = 2.0 * (q.numel() + k.numel()) * q.element_size()
-        yield from both_directions(
-            "rope_2d", sizes.vision, PEER,
-            lambda q, k, grid_thw=grid_thw: ops.rope_2d(q, k, grid_thw, THETA),
-            lambda q, k, tables=tables: (turn_halves(q, *tables), turn_halves(k, *tables)),
-            (q, k), (moved, moved),
-        )  # fmt: skip
+        turn = lambda q, k, tables=tables: (turn_halves(q, *tables), turn_halves(k, *tables))
+        for peer, theirs in with_compiled(PEER, turn, sizes):
+            yield from both_directions(
+                "rope_2d", sizes.vision, peer,
+                lambda q, k, grid_thw=grid_thw: ops.rope_2d(q, k, grid_thw, THETA), theirs, (q, k), (moved, moved),
+            )  # fmt: skip
 
         rotary_dim = sizes.head_dim // 2
         side = rotary_dim // 2 * 3 // 8
@@ -64,9 +64,10 @@ def cases() -> Iterator[Case]:
         q, k = (torch.randn(sizes.tokens, h, sizes.head_dim, dtype=dtype) for h in (sizes.heads, sizes.kv_heads))
         tables = tables_3d(positions, sections, rotary_dim, dtype)
         moved = 2.0 * (q.numel() + k.numel()) * q.element_size()
-        yield from both_directions(
-            "rope_3d", sizes.text, PEER,
-            lambda q, k, p=positions, s=sections, r=rotary_dim: ops.rope_3d(q, k, p, s, r, THETA),
-            lambda q, k, tables=tables: (turn_pairs(q, *tables), turn_pairs(k, *tables)),
-            (q, k), (moved, moved),
-        )  # fmt: skip
+        turn = lambda q, k, tables=tables: (turn_pairs(q, *tables), turn_pairs(k, *tables))
+        for peer, theirs in with_compiled(PEER, turn, sizes):
+            yield from both_directions(
+                "rope_3d", sizes.text, peer,
+                lambda q, k, p=positions, s=sections, r=rotary_dim: ops.rope_3d(q, k, p, s, r, THETA),
+                theirs, (q, k), (moved, moved),
+            )  # fmt: skip

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from glm4v import ops
-from glm4v.benchmarks.harness import Case, both_directions
+from glm4v.benchmarks.harness import Case, both_directions, with_compiled
 from glm4v.benchmarks.shapes import cases_of
 
 
@@ -20,6 +20,5 @@ def cases() -> Iterator[Case]:
     for sizes, dtype in cases_of():
         gate_up = torch.randn(sizes.tokens, 2 * sizes.intermediate, dtype=dtype)
         half = gate_up.numel() * gate_up.element_size() / 2
-        yield from both_directions(
-            "swiglu", sizes.text, "F.silu(gate) * up", ops.swiglu, eager, (gate_up,), (3 * half, 5 * half)
-        )
+        for peer, theirs in with_compiled("F.silu(gate) * up", eager, sizes):
+            yield from both_directions("swiglu", sizes.text, peer, ops.swiglu, theirs, (gate_up,), (3 * half, 5 * half))

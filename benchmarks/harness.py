@@ -28,6 +28,7 @@ from rich.table import Table
 from torch import Tensor
 
 from glm4v import ops
+from glm4v.benchmarks.shapes import LAYER_9B, Sizes
 from glm4v.ops.library import native
 
 SHORTEST = 0.004  # seconds of one timing; quicker work is repeated within it, so that the clock does not matter
@@ -227,6 +228,12 @@ def both_directions(
         lambda out=out: torch.autograd.grad(out, leaves, grads, retain_graph=True) for out in outputs
     )
     yield Case(operator, "backward", dtype, shape, peer, ours_back, theirs_back, moved[1], flops[1])
+
+
+def with_compiled(peer: str, theirs: Callable[..., Any], sizes: Sizes) -> list[tuple[str, Callable[..., Any]]]:
+    """The peer, and at the sizes of the 9B model what torch.compile makes of it, too."""
+    compiled = [(f"{peer}, torch.compile", torch.compile(theirs, dynamic=False))] if sizes is LAYER_9B else []
+    return [(peer, theirs), *compiled]
 
 
 # results ------------------------------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """The last linear layer and the loss in one: log-probabilities and entropies of targets without all the logits.
 
 The vocabulary is walked in blocks. Going forward a native epilogue keeps running maximum, sum and weighted sum of each
-row; going back the block's logits are computed again and turned into their gradients in place, unless all of them are
-no more than one block: then they are kept. Tokens without a target are left out first, so they cost nothing.
+row; going back the block's logits are computed again and turned into their gradients in place, unless there are so few
+that all are kept. Tokens without a target are left out first, so they cost nothing.
 """
 
 import math
@@ -16,7 +16,8 @@ from glm4v.ops.library import check_device, check_dtype, check_float, check_like
 from glm4v.ops.linear import product, widens
 from glm4v.ops.reference import IGNORE
 
-TOKENS, VOCABULARY = 1024, 4096  # a block of logits: 16 MB in float32
+TOKENS, VOCABULARY = 1024, 1024  # a block: 4 MB of logits in float32, at a width of 4096 16 MB of weight gradient
+KEPT = 1 << 22  # as many logits in all are kept for the backward pass
 
 
 def linear_cross_entropy(
@@ -52,9 +53,9 @@ def blocks(length: int, size: int) -> list[slice]:
 
 
 def kept_logits(x: Tensor, weight: Tensor) -> Tensor:
-    """Where the forward pass leaves all logits for the backward pass: [T, V] if that is one block, else [0, V]."""
+    """Where the forward pass leaves all logits for the backward pass: [T, V] if they are few, else [0, V]."""
     tokens, vocabulary = x.shape[0], weight.shape[0]
-    whole = tokens * vocabulary <= TOKENS * VOCABULARY
+    whole = tokens * vocabulary <= KEPT
     return x.new_empty(tokens if whole else 0, vocabulary, dtype=product_type(x))
 
 
