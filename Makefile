@@ -9,7 +9,7 @@ export GLM4V_CUDA_EMULATOR := ON
 
 SOURCES := CMakeLists.txt setup.py $(shell find csrc tests/emulator -type f)
 
-.PHONY: demo test test-quick lint sanitize cuda-check bench build clean
+.PHONY: demo test test-quick lint sanitize cuda-check gpu-check bench build clean
 
 demo: build
 	$(BIN)/glm4v demo
@@ -33,6 +33,10 @@ sanitize: .venv/installed
 # Compiles the CUDA kernels for every architecture; needs nvcc and no GPU.
 cuda-check: .venv/installed
 	$(BIN)/python tests/cuda/check.py
+
+# Builds for the GPU that is here, tests and measures on it, with the python found first on PATH and nothing installed.
+gpu-check:
+	python3 tests/cuda/gpu_check.py
 
 bench: build
 	$(BIN)/glm4v bench all

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 
+import torch
+
 from glm4v.benchmarks import bench_growth, harness
 from glm4v.ops.library import native
 
@@ -27,27 +29,39 @@ SCRIPTS = {
     "linear": "bench_linear",
     "linear_cross_entropy": "bench_linear_cross_entropy",
     "model": "bench_model",
+    "slice": "bench_slice",
 }
+ON_CPU, ON_GPU = {"model"}, {"slice"}  # what "all" leaves out elsewhere
 
 
 def run(
-    names: Sequence[str] = (), out: Path | None = None, compare: Path | None = None, plot: Path | None = None
+    names: Sequence[str] = (),
+    out: Path | None = None,
+    compare: Path | None = None,
+    plot: Path | None = None,
+    device: str = "cpu",
 ) -> dict:
     """Measure what `names` says (operators, "model", "growth", "all"; none: all), print tables, write JSON.
 
     out: the JSON file; without it all of them go into benchmarks/results/, some are printed only. compare: an earlier
-    JSON file, whose times are shown beside the new ones. plot: an HTML file of all figures.
+    JSON file, whose times are shown beside the new ones. plot: an HTML file of all figures. device: "cpu", or "cuda":
+    on a GPU shapes are larger, and a slice of the 9B model takes the place of "model" and "growth".
     Returns {"machine": .., "rows": [..], "memory": [..], "growth": [..]}; memory where the model was measured.
     Raises ValueError for an unknown name, FileNotFoundError for a missing file to compare with.
     """
-    names = names or ["all"]
+    with torch.device(device):
+        return _run(names or ["all"], out, compare, plot)
+
+
+def _run(names: Sequence[str], out: Path | None, compare: Path | None, plot: Path | None) -> dict:
     earlier = json.loads(compare.read_text(encoding="utf-8")) if compare else None
     scripts = scripts_of(names)
     native.keep_freed_memory()
     machine = harness.describe_machine()
     harness.print_machine(machine)
     if out is None and "all" in names:
-        out = Path(f"benchmarks/results/operators-{machine.instruction_set}.json")
+        name = machine.processor.lower().replace(" ", "-") if harness.on_gpu() else machine.instruction_set
+        out = Path(f"benchmarks/results/operators-{name}.json")
     rows: list[harness.Row] = []
     result: dict = {}
 
@@ -64,7 +78,7 @@ def run(
         from glm4v.benchmarks import bench_model
 
         keep(memory=bench_model.memory())
-    if {GROWTH, "all"} & set(names):
+    if GROWTH in names or ("all" in names and not harness.on_gpu()):
         curves = list(bench_growth.curves())
         harness.console.print(bench_growth.table(curves))
         keep(growth=bench_growth.as_json(curves))
@@ -84,7 +98,9 @@ def run(
 
 def scripts_of(names: Iterable[str]) -> list[str]:
     """The scripts that `names` ask for, each once, in the order of SCRIPTS."""
-    wanted = list(SCRIPTS) if "all" in names else [name for name in names if name != GROWTH]
+    elsewhere = ON_CPU if harness.on_gpu() else ON_GPU
+    everything = [name for name in SCRIPTS if name not in elsewhere]
+    wanted = everything if "all" in names else [name for name in names if name != GROWTH]
     unknown = [name for name in wanted if name not in SCRIPTS]
     if unknown:
         raise ValueError(f"{unknown[0]}: no such benchmark; expected all, demo, growth or some of {', '.join(SCRIPTS)}")

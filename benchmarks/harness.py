@@ -4,7 +4,8 @@ The ceiling of a row is what the machine was measured to do just before: matrix 
 FLOPs, or copies at `copy` for its bytes, whichever takes longer.
 
 With one thread (OMP_NUM_THREADS=1) the clock is the processor time of this process, so that other programs matter
-little; with several it is the wall's, and the machine has to be quiet.
+little; with several it is the wall's, and the machine has to be quiet. On a GPU (where torch's default device is one)
+it is the device's own, by events on its stream.
 
 Freed memory stays with the process (native.keep_freed_memory), as in training: else every large result of either side
 would pay more for its pages than for its figures.
@@ -60,10 +61,10 @@ class Case:
 class Machine:
     """Where it was measured; rates in GB/s (read and written) and GFLOP/s, at the thread count in use."""
 
-    cpu: str
+    processor: str  # a CPU or a GPU
     instruction_set: str
     threads: int
-    clock: str  # "processor" or "wall"
+    clock: str  # "processor", "wall" or "device"
     torch: str
     copy: float
     products: dict[str, float]
@@ -107,9 +108,15 @@ def cpu_name() -> str:
     return names[0] if names else platform.processor()
 
 
+def on_gpu() -> bool:
+    """Whether new tensors lie on a GPU."""
+    return torch.get_default_device().type == "cuda"
+
+
 def describe_machine(side: int = 2048, copied: int = 1 << 28) -> Machine:
-    """Measures products of side x side matrices in float32 and bfloat16, by the faster of torch's libraries that
-    `ops.linear` takes, and a copy of so many bytes."""
+    """Measures products of side x side matrices (on a GPU four times that) in float32 and bfloat16, by the faster of
+    torch's libraries that `ops.linear` takes, and a copy of so many bytes (eight times)."""
+    side, copied = (4 * side, 8 * copied) if on_gpu() else (side, copied)
     products = {}
     for dtype in (torch.float32, torch.bfloat16):
         a, b = (torch.randn(side, side, dtype=dtype) for _ in range(2))
@@ -117,6 +124,9 @@ def describe_machine(side: int = 2048, copied: int = 1 << 28) -> Machine:
     source = torch.ones(copied // 4)
     target = torch.empty_like(source)
     copy = 2 * copied / best(lambda: target.copy_(source)) / 1e9
+    if on_gpu():
+        name, arch = torch.cuda.get_device_name(), "sm_{}{}".format(*torch.cuda.get_device_capability())
+        return Machine(name, arch, torch.get_num_threads(), "device", torch.__version__, copy, products)
     kind = "processor" if clock() is time.process_time else "wall"
     return Machine(cpu_name(), native.isa(), torch.get_num_threads(), kind, torch.__version__, copy, products)
 
@@ -135,6 +145,15 @@ def clock() -> Callable[[], float]:
 
 
 def timed(work: Work, calls: int) -> float:
+    """Seconds of one of `calls` calls in a row."""
+    if on_gpu():
+        begin_event, end_event = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin_event.record()
+        for _ in range(calls):
+            work()
+        end_event.record()
+        end_event.synchronize()
+        return begin_event.elapsed_time(end_event) / 1e3 / calls
     now = clock()
     begin = now()
     for _ in range(calls):
@@ -185,6 +204,11 @@ def start_peak() -> None:
 
 def extra_memory(work: Work) -> int | None:
     """The most bytes that `work` held beyond what was there before; None where the system does not tell."""
+    if on_gpu():
+        torch.cuda.reset_peak_memory_stats()
+        held = torch.cuda.memory_allocated()
+        work()
+        return torch.cuda.max_memory_allocated() - held
     try:
         ctypes.CDLL(None).malloc_trim(0)  # what was freed before counts again when it is used
         start_peak()
@@ -232,7 +256,7 @@ def both_directions(
 
 def with_compiled(peer: str, theirs: Callable[..., Any], sizes: Sizes) -> list[tuple[str, Callable[..., Any]]]:
     """The peer, and at the sizes of the 9B model what torch.compile makes of it, too."""
-    compiled = [(f"{peer}, torch.compile", torch.compile(theirs, dynamic=False))] if sizes is LAYER_9B else []
+    compiled = [(f"{peer}, torch.compile", torch.compile(theirs, dynamic=False))] if sizes.name == LAYER_9B.name else []
     return [(peer, theirs), *compiled]
 
 
@@ -282,7 +306,7 @@ def duration(seconds: float) -> str:
 def print_machine(machine: Machine) -> None:
     products = ", ".join(f"{rate:.0f} GFLOP/s {dtype}" for dtype, rate in machine.products.items())
     console.print(
-        f"{machine.cpu}, {machine.instruction_set}, {machine.threads} threads ({machine.clock} clock), "
+        f"{machine.processor}, {machine.instruction_set}, {machine.threads} threads ({machine.clock} clock), "
         f"torch {machine.torch}; "
         f"products {products}, copy {machine.copy:.0f} GB/s"
     )
@@ -293,7 +317,7 @@ SAME = ("operator", "direction", "dtype", "shape", "peer")  # what a row has in 
 
 def compare(new: dict[str, Any], old: dict[str, Any]) -> Table:
     """Rows that stand in two results, as `as_json` gives them: their times and ratios then and now."""
-    conditions = ("cpu", "instruction_set", "threads", "clock", "torch")
+    conditions = ("processor", "instruction_set", "threads", "clock", "torch")
     differing = [name for name in conditions if old["machine"].get(name) != new["machine"][name]]
     caption = f"measured under another: {', '.join(differing)}" if differing else None
     grid = Table(title="compared", title_justify="left", caption=caption, caption_justify="left")

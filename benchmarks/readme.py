@@ -32,8 +32,9 @@ def operator_lines(result: dict[str, Any]) -> Iterator[str]:
     """The machine, then how many times faster than its peer each operator is at each shape."""
     machine = result["machine"]
     yield (
-        f"{machine['cpu']}, {machine['instruction_set']}, {machine['threads']} thread(s), {machine['clock']} clock, "
-        f"torch {machine['torch']}; matrix products {machine['products']['float32']:.0f} GFLOP/s in float32 and "
+        f"{machine['processor']}, {machine['instruction_set']}, {machine['threads']} thread(s), "
+        f"{machine['clock']} clock, torch {machine['torch']}; matrix products "
+        f"{machine['products']['float32']:.0f} GFLOP/s in float32 and "
         f"{machine['products']['bfloat16']:.0f} in bfloat16, copy {machine['copy']:.0f} GB/s. "
         "How many times faster than the peer:"
     )

@@ -176,6 +176,7 @@ def bench(
     plot: Annotated[Path | None, typer.Option(help="HTML file of all figures.")] = None,
     seeds: Annotated[int, typer.Option(help="demo: how many, from 0 on.")] = 3,
     heldout: Annotated[int, typer.Option(help="demo: problems a domain.")] = 1000,
+    device: Annotated[str, typer.Option(help="cpu, or cuda: operators and a slice of the 9B model on a GPU.")] = "cpu",
 ) -> None:
     """Measure operators against plain torch, the model against transformers, the demo against more SFT."""
     with plain_errors():
@@ -186,7 +187,7 @@ def bench(
 
             bench_demo.run(range(seeds), heldout, out or bench_demo.RESULT)
         else:
-            benchmarks.run(names or [], out, compare, plot)
+            benchmarks.run(names or [], out, compare, plot, device)
 
 
 @app.command()
