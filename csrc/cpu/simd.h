@@ -83,14 +83,17 @@ inline U16 narrow_lanes(U32 v) {
 
 inline F32 widen(U16 bits) { return (F32)(widen_lanes(bits) << 16); }
 
-// Round to nearest, ties to even; a NaN stays a quiet NaN.
+// Bits of which the upper 16 are `v` in bf16: rounded to nearest, ties to even; a NaN stays a quiet NaN.
+inline U32 round_to_upper(F32 v) {
+  const U32 bits = (U32)v;
+  return (v != v) ? (U32{} + 0x7fc00000) : bits + 0x7fff + ((bits >> 16) & 1);
+}
+
 inline U16 narrow(F32 v) {
 #if GLM4V_NATIVE_BF16 && defined(__AVX512BF16__)
   return (U16)_mm512_cvtneps_pbh((__m512)v);
 #else
-  const U32 bits = (U32)v;
-  const U32 rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-  return narrow_lanes((v != v) ? (U32{} + 0x7fc0) : rounded);
+  return narrow_lanes(round_to_upper(v) >> 16);
 #endif
 }
 
@@ -143,8 +146,10 @@ template <typename T>
 inline F32 rounded(F32 v) {
   if constexpr (sizeof(T) == 4)
     return v;
-  else
+  else if constexpr (kNativeBf16)
     return widen(narrow(v));
+  else
+    return (F32)(round_to_upper(v) & 0xffff0000);  // without taking the lanes apart and together again
 }
 
 // arithmetic ----------------------------------------------------------------------------------------------------------
