@@ -24,7 +24,7 @@ def draw(result: dict[str, Any]) -> str:
     machine = result["machine"]
     products = ", ".join(f"{rate:.0f} GFLOP/s {dtype}" for dtype, rate in machine["products"].items())
     lead = (
-        f"{machine['cpu']}, {machine['instruction_set']}, {machine['threads']} thread(s), {machine['clock']} clock, "
+        f"{machine['processor']}, {machine['instruction_set']}, {machine['threads']} thread(s), {machine['clock']} clock, "
         f"torch {machine['torch']}. Measured before: matrix products {products}, copy {machine['copy']:.0f} GB/s."
     )
     rows = sorted(result["rows"], key=lambda row: row["operator"])  # stable: the order of a script stays

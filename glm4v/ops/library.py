@@ -88,18 +88,20 @@ def native_for(tensor: Tensor) -> Any:
     return MODULES[tensor.device.type]
 
 
-@cache
 def has_kernels(device: str, cuda: bool) -> bool:
     """Whether native kernels serve this device type; where they do not, one line says so."""
-    if device in ("cpu", "meta"):
+    if device in ("cpu", "meta") or (device == "cuda" and cuda and MODULES["cuda"]):
         return True
-    if device == "cuda" and cuda and MODULES["cuda"]:
-        return True
+    say_slower(device, cuda)
+    return False
+
+
+@cache
+def say_slower(device: str, cuda: bool) -> None:
     fix = f"; build them with: GLM4V_CUDA=on {BUILD_COMMAND}" if device == "cuda" and cuda else ""
     warnings.warn(
-        f"glm4v has no kernels for {device!r} in this build: plain torch serves it, slower{fix}", stacklevel=4
+        f"glm4v has no kernels for {device!r} in this build: plain torch serves it, slower{fix}", stacklevel=5
     )
-    return False
 
 
 def define(
