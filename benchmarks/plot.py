@@ -24,8 +24,8 @@ def draw(result: dict[str, Any]) -> str:
     machine = result["machine"]
     products = ", ".join(f"{rate:.0f} GFLOP/s {dtype}" for dtype, rate in machine["products"].items())
     lead = (
-        f"{machine['processor']}, {machine['instruction_set']}, {machine['threads']} thread(s), {machine['clock']} clock, "
-        f"torch {machine['torch']}. Measured before: matrix products {products}, copy {machine['copy']:.0f} GB/s."
+        f"{machine['processor']}, {machine['instruction_set']}, {machine['threads']} thread(s), "
+        f"{machine['clock']} clock, torch {machine['torch']}. Measured before: matrix products {products}, copy {machine['copy']:.0f} GB/s."
     )
     rows = sorted(result["rows"], key=lambda row: row["operator"])  # stable: the order of a script stays
     cards = [card(name, list(group)) for name, group in groupby(rows, key=lambda row: row["operator"])]

@@ -8,6 +8,7 @@ is promised for float32 alone; in other types all are used.
 
 from collections.abc import Callable, Iterable
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,7 +36,7 @@ def row_counts(model: Glm4v) -> tuple[int, ...]:
 
 def patch_counts(model: Glm4v) -> tuple[int, ...]:
     """The same for the vision encoder, in patches of still images, of which MERGE x MERGE become one token."""
-    vision = model.config.vision_config
+    vision: Any = model.config.vision_config
     width, hidden, bias = vision.hidden_size, vision.out_hidden_size, vision.attention_bias
     of_patches = [(width, IMAGE_WIDTH, True), (3 * width, width, bias), (width, width, False)]
     of_patches += [(2 * hidden, width, False), (width, hidden, False)]
