@@ -25,7 +25,8 @@ def draw(result: dict[str, Any]) -> str:
     products = ", ".join(f"{rate:.0f} GFLOP/s {dtype}" for dtype, rate in machine["products"].items())
     lead = (
         f"{machine['processor']}, {machine['instruction_set']}, {machine['threads']} thread(s), "
-        f"{machine['clock']} clock, torch {machine['torch']}. Measured before: matrix products {products}, copy {machine['copy']:.0f} GB/s."
+        f"{machine['clock']} clock, torch {machine['torch']}. Measured before: matrix products {products}, "
+        f"copy {machine['copy']:.0f} GB/s."
     )
     rows = sorted(result["rows"], key=lambda row: row["operator"])  # stable: the order of a script stays
     cards = [card(name, list(group)) for name, group in groupby(rows, key=lambda row: row["operator"])]
