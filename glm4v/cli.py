@@ -74,6 +74,29 @@ def rlcs(recipe: Recipe, overrides: Overrides = None, resume: Resume = False) ->
         typer.echo(rlcs.run(load_recipe(recipe, _overrides(overrides, resume), RlcsRecipe)))
 
 
+@app.command()
+def grade(
+    problems: Annotated[Path, typer.Argument(help="JSONL of problems.")],
+    model: Annotated[list[Path], typer.Option(help="A model's folder; may be given again.")],
+    k: Annotated[int, typer.Option(min=2, help="Responses of each model to each problem.")] = 8,
+    max_new_tokens: Tokens = 1024,
+    temperature: Annotated[float, typer.Option(help="Of sampling; above 0.")] = 1.0,
+    thinking_budget: Budget = None,
+    reward: Annotated[str | None, typer.Option(help="Verifier of all problems: a name, or package.module:fn.")] = None,
+    seed: Seed = 0,
+) -> None:
+    """Pass rates under models, and five tiers of difficulty, beside the problems; a killed one goes on."""
+    with plain_errors():
+        from glm4v.rl.grade import grade
+        from glm4v.rl.recipe import RolloutSection
+
+        rollout = RolloutSection(
+            responses=k, max_new_tokens=max_new_tokens, temperature=temperature, thinking_budget=thinking_budget
+        )
+        with progress("grade") as on_progress:
+            typer.echo(grade(problems, model, rollout, reward=reward, seed=seed, on_progress=on_progress))
+
+
 @app.command("eval")
 def evaluate(
     folder: Folder,

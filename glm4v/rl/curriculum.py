@@ -113,7 +113,7 @@ class Curriculum:
             slots = slots[~taken]
         return chosen
 
-    def start_from(self, pass_rates: Sequence[float], trials: float) -> None:
+    def start_from(self, pass_rates: Sequence[float] | NDArray[np.floating], trials: float) -> None:
         """Offline pass rates of all problems: `trials` trials at their mean are the first evidence of each cell."""
         sums = np.bincount(self._cell_of, weights=np.asarray(pass_rates), minlength=len(self.cells))
         self._cell_passes = trials * sums / self.sizes

@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from glm4v.rl.loss import Averaging
 from glm4v.train.recipe import Every, OptimSection, Recipe, Section, Share
@@ -48,10 +48,17 @@ class CurriculumSection(Section):
 
 
 class DifficultySection(Section):
-    """Offline tiers, from the pass rates of the model the run starts from."""
+    """Offline tiers, from files that `glm4v grade` wrote, or from the pass rates of the model the run starts from."""
 
+    graded: Paths = ()  # graded files, one for each of data.train and in their order
     problems_per_cell: NonNegativeInt = 0  # problems graded of each (domain, label); 0 keeps the labels as tiers
     responses: PositiveInt = 8  # to each
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "DifficultySection":
+        if self.graded and self.problems_per_cell:
+            raise ValueError("either graded files or problems_per_cell above 0, not both")
+        return self
 
 
 class PolicySection(Section):

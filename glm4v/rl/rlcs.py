@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 from glm4v.eval import evaluate
-from glm4v.rewards import VERIFIERS, load_reward
 from glm4v.rl import difficulty
 from glm4v.rl.advantage import informative
 from glm4v.rl.curriculum import Curriculum
@@ -27,6 +26,9 @@ from glm4v.train.run import InterruptWatch, StepDisplay
 from glm4v.train.start import Run, start
 
 GRADE_AT_ONCE = 64  # problems
+# What was graded before the first step counts for at most so many responses of a cell: a file of millions would else
+# outweigh the run's own rollouts, of a model that changes, for hundreds of steps.
+OFFLINE_TRIALS = 64.0
 
 
 def run(recipe: RlcsRecipe) -> Path:
@@ -67,14 +69,13 @@ class Rlcs:
     def __init__(self, run: Run, recipe: RlcsRecipe):
         self.run, self.recipe = run, recipe
         self.pool = Pool(recipe.data.train, run.processor)
-        for name in [recipe.reward] if recipe.reward else self.pool.verifiers:
-            if name not in VERIFIERS:
-                load_reward(name)  # a name that is wrong ends the run before it starts
+        self.pool.check_verifiers(recipe.reward)
         self.update = PolicyUpdate(run.engine, run.processor, self.pool.prompt, recipe)
         self.graded: dict[int, list[float]] = run.state["graded"] if run.done else self._grade()
+        offline = self._offline()
         sampling, settings = recipe.curriculum.sampling, recipe.curriculum
         self.curriculum = Curriculum(
-            difficulty.tiers(self.pool.cells, self.graded),
+            offline.cells if offline else self.pool.cells,
             floor=1.0 if sampling == "uniform" else settings.floor,
             ageing=settings.ageing,
             prior=settings.prior,
@@ -84,10 +85,9 @@ class Rlcs:
         if run.done:
             self.curriculum.load_state_dict(run.state["curriculum"])
             self.expansion.load_state_dict(run.state["expansion"])
-        elif self.graded:
-            responses = sum(len(rewards) for rewards in self.graded.values())
-            rates = difficulty.pass_rates(self.pool.cells, self.graded)
-            self.curriculum.start_from(rates, trials=responses / len(self.curriculum.cells))
+        elif offline:
+            trials = min(offline.responses / len(self.curriculum.cells), OFFLINE_TRIALS)
+            self.curriculum.start_from(offline.pass_rates, trials)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps beside weights and optimizer."""
@@ -178,6 +178,12 @@ class Rlcs:
         shares = [iter(groups) for groups in engine.gather(rollouts.groups)]
         groups = [next(shares[place % len(shares)]) for place in range(len(numbers))]
         return replace(rollouts, groups=groups)
+
+    def _offline(self) -> difficulty.Graded | None:
+        """Tiers and pass rates known before the first step: of graded files, or of what this run graded itself."""
+        if self.recipe.difficulty.graded:
+            return difficulty.read_graded(self.recipe.difficulty.graded, self.pool)
+        return difficulty.of_rewards(self.pool.cells, self.graded) if self.graded else None
 
     def _grade(self) -> dict[int, list[float]]:
         """Rewards of the first model on some problems of each (domain, label), by problem number."""
