@@ -190,10 +190,12 @@ def gym(
 @app.command()
 def bench(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[OP ...|all|model|growth|demo]", help="Operators; nothing means all.")
+        list[str] | None,
+        typer.Argument(metavar="[OP ...|all|model|growth|curriculum|demo]", help="Operators; nothing means all."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="JSON file of the results; all and demo go into benchmarks/results without it.")
+        Path | None,
+        typer.Option(help="JSON file of the results; all, curriculum and demo go into benchmarks/results without it."),
     ] = None,
     compare: Annotated[Path | None, typer.Option(help="Earlier JSON file whose times are shown beside.")] = None,
     plot: Annotated[Path | None, typer.Option(help="HTML file of all figures.")] = None,
@@ -208,6 +210,10 @@ def bench(
             from glm4v.benchmarks import bench_demo
 
             bench_demo.run(range(seeds), heldout, out or bench_demo.RESULT)
+        elif names == ["curriculum"]:
+            from glm4v.benchmarks import bench_curriculum
+
+            bench_curriculum.run(out=out or bench_curriculum.RESULT)
         else:
             benchmarks.run(names or [], out, compare, plot)
 

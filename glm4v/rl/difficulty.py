@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glm4v.data.files import Problem
-from glm4v.rl.curriculum import Cell
+from glm4v.rl.sampler import Cell
 
 TIERS = 5  # "1", the easiest, to "5"
 

@@ -8,7 +8,7 @@ import numpy as np
 from glm4v.data import Processor, Sample
 from glm4v.data.files import Problem, read_problems
 from glm4v.rewards import VERIFIERS, load_reward
-from glm4v.rl.curriculum import Cell
+from glm4v.rl.sampler import Cell
 
 
 class Pool(Sequence[Problem]):
