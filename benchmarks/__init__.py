@@ -103,7 +103,9 @@ def scripts_of(names: Iterable[str]) -> list[str]:
     wanted = everything if "all" in names else [name for name in names if name != GROWTH]
     unknown = [name for name in wanted if name not in SCRIPTS]
     if unknown:
-        raise ValueError(f"{unknown[0]}: no such benchmark; expected all, demo, growth or some of {', '.join(SCRIPTS)}")
+        raise ValueError(
+            f"{unknown[0]}: no such benchmark; expected all, demo, growth, curriculum or some of {', '.join(SCRIPTS)}"
+        )
     return list(dict.fromkeys(script for name, script in SCRIPTS.items() if name in wanted))
 
 

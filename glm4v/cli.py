@@ -74,6 +74,29 @@ def rlcs(recipe: Recipe, overrides: Overrides = None, resume: Resume = False) ->
         typer.echo(rlcs.run(load_recipe(recipe, _overrides(overrides, resume), RlcsRecipe)))
 
 
+@app.command()
+def grade(
+    problems: Annotated[Path, typer.Argument(help="JSONL of problems.")],
+    model: Annotated[list[Path], typer.Option(help="A model's folder; may be given again.")],
+    k: Annotated[int, typer.Option(min=2, help="Responses of each model to each problem.")] = 8,
+    max_new_tokens: Tokens = 1024,
+    temperature: Annotated[float, typer.Option(help="Of sampling; above 0.")] = 1.0,
+    thinking_budget: Budget = None,
+    reward: Annotated[str | None, typer.Option(help="Verifier of all problems: a name, or package.module:fn.")] = None,
+    seed: Seed = 0,
+) -> None:
+    """Pass rates under models, and five tiers of difficulty, beside the problems; a killed one goes on."""
+    with plain_errors():
+        from glm4v.rl.grade import grade
+        from glm4v.rl.recipe import RolloutSection
+
+        rollout = RolloutSection(
+            responses=k, max_new_tokens=max_new_tokens, temperature=temperature, thinking_budget=thinking_budget
+        )
+        with progress("grade") as on_progress:
+            typer.echo(grade(problems, model, rollout, reward=reward, seed=seed, on_progress=on_progress))
+
+
 @app.command("eval")
 def evaluate(
     folder: Folder,
@@ -167,10 +190,12 @@ def gym(
 @app.command()
 def bench(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[OP ...|all|model|growth|demo]", help="Operators; nothing means all.")
+        list[str] | None,
+        typer.Argument(metavar="[OP ...|all|model|growth|curriculum|demo]", help="Operators; nothing means all."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="JSON file of the results; all and demo go into benchmarks/results without it.")
+        Path | None,
+        typer.Option(help="JSON file of the results; all, curriculum and demo go into benchmarks/results without it."),
     ] = None,
     compare: Annotated[Path | None, typer.Option(help="Earlier JSON file whose times are shown beside.")] = None,
     plot: Annotated[Path | None, typer.Option(help="HTML file of all figures.")] = None,
@@ -186,6 +211,10 @@ def bench(
             from glm4v.benchmarks import bench_demo
 
             bench_demo.run(range(seeds), heldout, out or bench_demo.RESULT)
+        elif names == ["curriculum"]:
+            from glm4v.benchmarks import bench_curriculum
+
+            bench_curriculum.run(out=out or bench_curriculum.RESULT)
         else:
             benchmarks.run(names or [], out, compare, plot, device)
 

@@ -7,7 +7,7 @@ images and videos are relative to the file. Media are decoded by the processor, 
 import json
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -78,7 +78,15 @@ class JsonLines(Sequence[Record], ABC, Generic[Record]):
     def __getitem__(self, index: int) -> Record:  # type: ignore[override]
         with self.path.open("rb") as file:
             file.seek(self._offsets[index])
-            text = file.readline()
+            return self._parse(index, file.readline())
+
+    def __iter__(self) -> Iterator[Record]:
+        with self.path.open("rb") as file:  # opened once: of millions of lines, opening is most of the time
+            for index, offset in enumerate(self._offsets):
+                file.seek(offset)
+                yield self._parse(index, file.readline())
+
+    def _parse(self, index: int, text: bytes) -> Record:
         key = f"{self.path}:{self._lines[index]}"
         try:
             line = json.loads(text)

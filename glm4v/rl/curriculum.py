@@ -1,73 +1,60 @@
 """Online difficulty (RLCS): which problems to draw next, from pass rates that follow the model.
 
 P(cell) is proportional to problems * weight(pass rate of the cell), and P(problem | cell) to weight(its own pass rate);
-weight(p) = floor + (1 - floor) * 4 p (1 - p), the variance of a reward of 0 or 1, scaled to at most 1: a group of
-responses teaches in proportion to it. A graded reward counts as its mean, which is a bound of its variance only.
+weight(p) = floor + (1 - floor) * 4 p (1 - p), the variance of a reward of 0 or 1, scaled to at most 1.
+
+Source: the report on GLM-4.1V-Thinking (arXiv 2507.01006) says that the middle is drawn more, and gives no formula;
+p (1 - p) is the learnability of arXiv 2502.12272, to which the expected gain of one update is proportional there.
+Limits: group-normalised advantages divide by the deviation, so a group's pull goes with the root of that variance, and
+groups of k responses teach nothing with probability p^k + (1 - p)^k; a graded reward counts as its mean, which bounds
+its variance only; a cell half of which is always right and half always wrong looks like the middle: then only the
+problems' own estimates tell. How fast a problem is learned, and what learning it is good for, is not in it.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-Cell = tuple[str, str]  # (domain, tier)
-# A cell that nothing is known of, or whose evidence has aged away, is taken to be of middle difficulty, so it gets
-# drawn: Beta(1, 1), which counts for two trials.
-UNKNOWN, UNKNOWN_TRIALS = 0.5, 2.0
+from glm4v.rl.sampler import Cell, Sampler
 
 
-class Curriculum:
-    """Estimates and draws over a pool of problems, which are known by their index 0..n-1.
+class Curriculum(Sampler):
+    """Draws by weight over a pool of problems, which are known by their index 0..n-1.
 
-    Evidence (passes and trials) loses the factor `ageing` with every update, because the model changes. An estimate is
-    evidence plus, for a problem, `prior` trials at its cell's rate, and for a cell two at 0.5: new problems start from
-    their cell, and what was always right comes back when it may have been forgotten. `floor` in (0, 1] is the weight
-    of a hopeless or a mastered problem relative to the best one; 1 draws uniformly.
-    The draws of a step depend on (seed, number of draws before) alone.
+    A problem's estimate is its evidence plus `prior` trials at its cell's rate, so new problems start from their cell;
+    evidence ages, so what was always right comes back when it may have been forgotten. `floor` in (0, 1] is the weight
+    of a hopeless or a mastered problem relative to the best one, so that none starves; 1 draws uniformly.
+    domain_shares: the share of draws of some domains, whatever their weights; the others divide what is left by theirs.
+    The draws of a step depend on (seed, number of draws before) and what is known alone.
     """
 
     def __init__(
-        self, cells: Iterable[Cell], *, floor: float = 0.1, ageing: float = 0.95, prior: float = 8.0, seed: int = 0
+        self,
+        cells: Iterable[Cell],
+        *,
+        floor: float = 0.1,
+        ageing: float = 0.95,
+        prior: float = 8.0,
+        domain_shares: Mapping[str, float] | None = None,
+        seed: int = 0,
     ):
         if not 0 < floor <= 1:
             raise ValueError(f"floor: {floor}, expected in (0, 1] (1 draws uniformly)")
-        if not 0 < ageing <= 1:
-            raise ValueError(f"ageing: {ageing}, expected in (0, 1] (1 never forgets)")
         if prior <= 0:
             raise ValueError(f"prior: {prior}, expected a positive number of trials")
-        self._floor, self._ageing, self._prior, self._seed = floor, ageing, prior, seed
-        numbers: dict[Cell, int] = {}
-        self._cell_of = np.fromiter((numbers.setdefault(cell, len(numbers)) for cell in cells), np.int16)
-        if not len(self._cell_of):
-            raise ValueError("cells: no problems, expected at least one")
-        self.cells: list[Cell] = list(numbers)
-        self.sizes = np.bincount(self._cell_of)  # problems of each cell
+        super().__init__(cells, ageing=ageing, seed=seed)
+        self._floor, self._prior = floor, prior
         self._starts = np.cumsum(self.sizes) - self.sizes
         self._members = np.argsort(self._cell_of, kind="stable").astype(np.int32)  # problems, cell by cell
-
-        self._step = self._draws = 0
-        self._cell_passes, self._cell_trials = np.zeros((2, len(self.cells)))
-        self._passes, self._trials = np.zeros((2, len(self)), np.float32)
-        self._seen = np.zeros(len(self), np.int32)  # step of the last update of a problem's evidence
-
-    def __len__(self) -> int:
-        return len(self._cell_of)
-
-    def cell(self, problem: int) -> Cell:
-        """(domain, tier) of a problem."""
-        return self.cells[self._cell_of[problem]]
-
-    def cell_pass_rates(self) -> NDArray[np.float64]:
-        """Estimated pass rate of each of `self.cells`."""
-        return (self._cell_passes + UNKNOWN_TRIALS * UNKNOWN) / (self._cell_trials + UNKNOWN_TRIALS)
+        domains = list(dict.fromkeys(domain for domain, _ in self.cells))
+        self._domain_of = np.array([domains.index(domain) for domain, _ in self.cells])
+        self._domain_shares = _shares(domains, domain_shares or {})
 
     def pass_rates(self, problems: NDArray[np.integer] | Sequence[int]) -> NDArray[np.float64]:
         """Estimated pass rate of each problem."""
         index = np.asarray(problems)
-        age = self._ageing ** (self._step - self._seen[index]).astype(np.float64)
+        age = self._age(index)
         cell_rates = self.cell_pass_rates()[self._cell_of[index]]
         return (self._passes[index] * age + self._prior * cell_rates) / (self._trials[index] * age + self._prior)
 
@@ -81,6 +68,11 @@ class Curriculum:
 
     def _cell_shares(self) -> NDArray[np.float64]:
         mass = self.sizes * self.weight(self.cell_pass_rates())
+        of_domain = np.bincount(self._domain_of, weights=mass)
+        free = np.isnan(self._domain_shares)
+        left = 1 - self._domain_shares[~free].sum()
+        wanted = np.where(free, left * of_domain / (of_domain[free].sum() or 1.0), self._domain_shares)
+        mass *= (wanted / of_domain)[self._domain_of]
         return mass / mass.sum()
 
     def draw(self, count: int) -> list[int]:
@@ -89,8 +81,7 @@ class Curriculum:
         Systematic sampling: each cell gets its expected number, rounded up or down, so a batch is as balanced as the
         weights. A problem appears once in a draw, unless its cell has fewer than twice the problems it should give.
         """
-        rng = np.random.default_rng([self._seed, self._draws])
-        self._draws += 1
+        rng = self._next_draw()
         order = rng.permutation(len(self.cells))  # neighbours share a rounding: not always the same ones
         edges = np.cumsum(self._cell_shares()[order]) * count
         points = np.minimum(np.arange(count) + rng.random(), edges[-1] * (1 - 1e-12))
@@ -98,79 +89,38 @@ class Curriculum:
         return rng.permutation(self._draw_in_cells(slots, rng)).tolist()
 
     def _draw_in_cells(self, slots: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-        """One problem from each slot's cell, by rejection: costs no pass over the pool, at most 1 / floor tries."""
+        """One problem from each slot's cell, by rejection: costs no pass over the pool, about 1 / floor tries at most.
+
+        Slots that are left get twice the tries in the next round: where all is hopeless or mastered, a round a try
+        would take five times as long.
+        """
         once = 2 * np.bincount(slots, minlength=len(self.cells)) <= self.sizes
         chosen = np.empty(0, np.int64)
+        tries = 1
         while len(slots):
-            members = self._starts[slots] + (rng.random(len(slots)) * self.sizes[slots]).astype(np.int64)
-            candidates = self._members[members]
-            accepted = rng.random(len(slots)) < self.weight(self.pass_rates(candidates))
+            sizes = np.repeat(self.sizes[slots], tries)
+            members = np.repeat(self._starts[slots], tries) + (rng.random(len(sizes)) * sizes).astype(np.int64)
+            tried = self._members[members]
+            passed = (rng.random(len(tried)) < self.weight(self.pass_rates(tried))).reshape(-1, tries)
+            candidates = tried.reshape(-1, tries)[np.arange(len(slots)), passed.argmax(axis=1)]  # the first that passed
+            accepted = passed.any(axis=1)
             first = np.zeros(len(slots), bool)
             first[np.flatnonzero(accepted)[np.unique(candidates[accepted], return_index=True)[1]]] = True
             new = first & ~np.isin(candidates, chosen)
             taken = np.where(once[slots], new, accepted)
             chosen = np.concatenate([chosen, candidates[taken]])
             slots = slots[~taken]
+            tries = min(2 * tries, 16)
         return chosen
 
-    def start_from(self, pass_rates: Sequence[float], trials: float) -> None:
-        """Offline pass rates of all problems: `trials` trials at their mean are the first evidence of each cell."""
-        sums = np.bincount(self._cell_of, weights=np.asarray(pass_rates), minlength=len(self.cells))
-        self._cell_passes = trials * sums / self.sizes
-        self._cell_trials = np.full(len(self.cells), float(trials))
 
-    def update(self, problems: Sequence[int], rewards: Tensor) -> None:
-        """Takes in a round of rollouts: rewards float [len(problems), responses], each in [0, 1].
-
-        Raises ValueError when the shapes disagree or a reward is outside [0, 1].
-        """
-        if rewards.ndim != 2 or len(rewards) != len(problems):
-            raise ValueError(f"rewards: shape {tuple(rewards.shape)}, expected [{len(problems)}, responses]")
-        values = rewards.double().numpy()
-        if not ((values >= 0) & (values <= 1)).all():
-            raise ValueError(f"rewards: in [{values.min()}, {values.max()}], expected in [0, 1]; check the verifier")
-        index = np.asarray(problems, np.int64)
-        passes, trials = values.sum(axis=1), values.shape[1]
-        self._step += 1
-        self._cell_passes *= self._ageing
-        self._cell_trials *= self._ageing
-        np.add.at(self._cell_passes, self._cell_of[index], passes)
-        np.add.at(self._cell_trials, self._cell_of[index], trials)
-
-        distinct = np.unique(index)
-        age = self._ageing ** (self._step - self._seen[distinct]).astype(np.float32)
-        self._passes[distinct] *= age
-        self._trials[distinct] *= age
-        self._seen[distinct] = self._step
-        np.add.at(self._passes, index, passes.astype(np.float32))
-        np.add.at(self._trials, index, np.float32(trials))
-
-    def state_dict(self) -> dict[str, Any]:
-        """All that a resumed run needs for the same draws; holds the problems that were ever updated, as tensors."""
-        touched = np.flatnonzero(self._seen)
-        return {
-            "cells": self.cells,
-            "problems": len(self),
-            "step": self._step,
-            "draws": self._draws,
-            "cell_passes": torch.from_numpy(self._cell_passes.copy()),
-            "cell_trials": torch.from_numpy(self._cell_trials.copy()),
-            "touched": torch.from_numpy(touched),
-            "passes": torch.from_numpy(self._passes[touched]),
-            "trials": torch.from_numpy(self._trials[touched]),
-            "seen": torch.from_numpy(self._seen[touched]),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Inverse of `state_dict`. Raises ValueError when it was written for other problems."""
-        if state["problems"] != len(self) or state["cells"] != self.cells:
-            raise ValueError(
-                f"state: of {state['problems']} problems in {len(state['cells'])} cells, expected {len(self)} in "
-                f"{len(self.cells)}; resume with the data the run was started with"
-            )
-        self._step, self._draws = state["step"], state["draws"]
-        self._cell_passes, self._cell_trials = state["cell_passes"].numpy().copy(), state["cell_trials"].numpy().copy()
-        touched = state["touched"].numpy()
-        for array, name in ((self._passes, "passes"), (self._trials, "trials"), (self._seen, "seen")):
-            array[:] = 0
-            array[touched] = state[name].numpy()
+def _shares(domains: Sequence[str], given: Mapping[str, float]) -> NDArray[np.float64]:
+    """The given share of each domain, NaN where there is none."""
+    if unknown := [domain for domain in given if domain not in domains]:
+        raise ValueError(f"domain_shares: {unknown[0]}, expected some of {', '.join(domains)}")
+    total = sum(given.values())
+    whole = len(given) == len(domains)
+    if any(share <= 0 for share in given.values()) or (abs(total - 1) > 1e-6 if whole else total >= 1):
+        expected = "1, as every domain has a share" if whole else "below 1, so that the other domains are drawn"
+        raise ValueError(f"domain_shares: {dict(given)}, expected positive numbers that add up to {expected}")
+    return np.array([given.get(domain, np.nan) for domain in domains])

@@ -1,4 +1,5 @@
-"""Offline difficulty: the pass rate of the model that RL starts from, with the given label, puts a problem in a tier.
+"""Offline difficulty: the pass rate of the model that RL starts from (or of those that `glm4v grade` asked), with the
+given label, puts a problem in a tier.
 
 A problem's rate is shrunk towards the mean of its (domain, label) cell, as the mean of a Beta posterior whose prior is
 the cell: a problem that was not graded itself is judged by its label, a graded one the more by itself the more
@@ -6,12 +7,57 @@ responses it had. Tiers are fifths of a domain in that order, not bands of the r
 would have all of it in one band, and the curriculum could not tell what it will learn next.
 """
 
+import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
-from glm4v.rl.curriculum import Cell
+import numpy as np
+from numpy.typing import NDArray
+
+from glm4v.data.files import Problem
+from glm4v.rl.sampler import Cell
 
 TIERS = 5  # "1", the easiest, to "5"
+
+
+class Graded(NamedTuple):
+    """Offline difficulty of a pool: (domain, tier) and pass rate of each problem, and the responses they rest on."""
+
+    cells: list[Cell]
+    pass_rates: NDArray[np.float32]
+    responses: int
+
+
+def read_graded(paths: Sequence[str], problems: Iterable[Problem]) -> Graded:
+    """What `glm4v grade` wrote: a file for each file of problems, in the same order.
+
+    A pass rate is the mean over the models of the file. Raises ValueError, which names file and line, where the ids
+    are not those of the problems.
+    """
+    lines, shared, cells, rates, responses = _lines(paths), dict[Cell, Cell](), list[Cell](), list[float](), 0
+    for problem in problems:
+        place, line = next(lines, (f"the end of {paths[-1]}", {}))
+        if line.get("id") != problem.id:
+            raise ValueError(
+                f"difficulty.graded: {line.get('id')} in {place}, expected {problem.id} ({problem.key}): one line a "
+                "problem, in the order of data.train; make it with `glm4v grade`"
+            )
+        cell = (problem.domain, line["tier"])
+        cells.append(shared.setdefault(cell, cell))
+        rates.append(sum(line["pass_rates"].values()) / len(line["pass_rates"]))
+        responses += line["k"] * len(line["pass_rates"])
+    if (extra := next(lines, None)) is not None:
+        raise ValueError(f"difficulty.graded: {extra[0]} is of no problem in data.train")
+    return Graded(cells, np.array(rates, np.float32), responses)
+
+
+def _lines(paths: Sequence[str]) -> Iterator[tuple[str, dict]]:
+    """("file:line", the JSON object) of all files."""
+    for path in paths:
+        with open(path, encoding="utf-8") as file:
+            for number, text in enumerate(file, 1):
+                yield f"{path}:{number}", json.loads(text)
 
 
 def to_grade(cells: Sequence[Cell], per_cell: int) -> list[int]:
@@ -43,14 +89,14 @@ def pass_rates(cells: Sequence[Cell], graded: Mapping[int, Sequence[float]], pri
     return rates
 
 
-def tiers(cells: Sequence[Cell], graded: Mapping[int, Sequence[float]]) -> list[Cell]:
-    """(domain, tier) of every problem; the given labels where nothing is graded.
-
-    Equal pass rates are ordered by label.
-    """
-    if not graded:
-        return list(cells)
+def of_rewards(cells: Sequence[Cell], graded: Mapping[int, Sequence[float]]) -> Graded:
+    """Tiers and pass rates of all problems from the rewards of some; see `pass_rates`."""
     rates = pass_rates(cells, graded)
+    return Graded(tiers(cells, rates), np.array(rates, np.float32), sum(map(len, graded.values())))
+
+
+def tiers(cells: Sequence[Cell], rates: Sequence[float]) -> list[Cell]:
+    """(domain, tier) of every problem: fifths of its domain by pass rate, equal ones in the order of their labels."""
     of_domain: dict[str, list[int]] = defaultdict(list)
     for index, (domain, _) in enumerate(cells):
         of_domain[domain].append(index)

@@ -6,8 +6,8 @@ from typing import Any
 
 from glm4v.data.files import Problem
 from glm4v.eval import image_paths
-from glm4v.rl.curriculum import Cell, Curriculum
 from glm4v.rl.rollout import Group
+from glm4v.rl.sampler import Cell, Sampler
 
 HIT = 0.5  # a verifier accepted a response that it gave at least this
 
@@ -32,14 +32,14 @@ def rollout_metrics(groups: Sequence[Group], cells: Sequence[Cell], problems: Se
     }
 
 
-def curriculum_metrics(curriculum: Curriculum) -> dict[str, float]:
+def curriculum_metrics(sampler: Sampler) -> dict[str, float]:
     """Share of draws and estimated pass rate of each cell, and the pass rate of the whole pool.
 
     Unlike the mean reward of a step, the last one does not fall when the curriculum turns to harder problems.
     """
-    rates = curriculum.cell_pass_rates()
-    metrics = {"pass_rate": float((rates * curriculum.sizes).sum() / len(curriculum))}
-    for (domain, tier), share, rate in zip(curriculum.cells, curriculum.shares().values(), rates, strict=True):
+    rates = sampler.cell_pass_rates()
+    metrics = {"pass_rate": float((rates * sampler.sizes).sum() / len(sampler))}
+    for (domain, tier), share, rate in zip(sampler.cells, sampler.shares().values(), rates, strict=True):
         metrics |= {f"weight/{domain}/{tier}": share, f"pass_rate/{domain}/{tier}": float(rate)}
     return metrics
 

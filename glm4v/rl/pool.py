@@ -1,13 +1,14 @@
 """The pool of problems that RL draws from: all files of the recipe behind one numbering."""
 
-from collections.abc import Sequence
-from itertools import accumulate
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, chain
 
 import numpy as np
 
 from glm4v.data import Processor, Sample
 from glm4v.data.files import Problem, read_problems
-from glm4v.rl.curriculum import Cell
+from glm4v.rewards import VERIFIERS, load_reward
+from glm4v.rl.sampler import Cell
 
 
 class Pool(Sequence[Problem]):
@@ -29,8 +30,10 @@ class Pool(Sequence[Problem]):
         self._prompts: dict[int, Sample] = {}
         self.cells: list[Cell] = []
         self.verifiers: set[str] = set()
+        shared: dict[Cell, Cell] = {}  # one tuple a cell, not one a problem: a pool may have millions
         for problem in self:
-            self.cells.append((problem.domain, problem.tier))
+            cell = (problem.domain, problem.tier)
+            self.cells.append(shared.setdefault(cell, cell))
             self.verifiers.add(problem.verifier)
 
     def __len__(self) -> int:
@@ -41,6 +44,15 @@ class Pool(Sequence[Problem]):
             raise IndexError(f"number: {number}, expected 0 to {len(self) - 1}")
         file = int(np.searchsorted(self._bounds, number, side="right")) - 1
         return self._files[file][number - int(self._bounds[file])]
+
+    def __iter__(self) -> Iterator[Problem]:
+        return chain.from_iterable(self._files)
+
+    def check_verifiers(self, reward: str | None) -> None:
+        """Raises ValueError for a verifier that does not exist: `reward`, or without it those of the problems."""
+        for name in [reward] if reward else sorted(self.verifiers):
+            if name not in VERIFIERS:
+                load_reward(name)
 
     def prompt(self, number: int) -> Sample:
         """The problem as the model is asked it. The same object, with the same image tensors, until `forget`."""

@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from glm4v.rl.loss import Averaging
 from glm4v.train.recipe import Every, OptimSection, Recipe, Section, Share
@@ -36,22 +36,39 @@ class CurriculumSection(Section):
     """Which problems are drawn.
 
     "uniform" draws every problem alike and trains on all groups; "weights" draws by pass rate; "rlcs" does so and
-    draws more by the ratio EMA, then trains on informative groups only.
+    draws more by the ratio EMA, then trains on informative groups only; "thompson" draws those whose pass rates,
+    sampled from Beta posteriors, are nearest to 0.5 (MoPPS), and trains on all groups.
     """
 
-    sampling: Literal["rlcs", "weights", "uniform"] = "rlcs"
+    sampling: Literal["rlcs", "weights", "uniform", "thompson"] = "rlcs"
     floor: Positive = 0.1  # least weight of a problem, relative to one at a pass rate of 0.5
-    ageing: Positive = 0.95  # factor on what is known of a pass rate, each step
+    ageing: Positive = 0.95  # factor on what is known of a pass rate, each step (thompson: each time it is seen)
     prior: PositiveFloat = 8.0  # trials that the cell's pass rate counts for in a problem's
+    # of the draws; domains without one divide the rest by their weights
+    domain_shares: dict[str, Positive] = Field(default_factory=dict)
+    candidates: PositiveInt = 8  # thompson: problems that are compared for each one that is drawn
     cap: Annotated[float, Field(ge=1)] = 4.0  # largest dynamic sampling expansion
     ratio_decay: Annotated[float, Field(ge=0, lt=1)] = 0.9  # of the moving average of the share of uninformative groups
 
+    @model_validator(mode="after")
+    def _shares_are_kept(self) -> "CurriculumSection":
+        if self.domain_shares and self.sampling == "thompson":
+            raise ValueError("domain_shares need a sampling other than thompson, which knows no domains")
+        return self
+
 
 class DifficultySection(Section):
-    """Offline tiers, from the pass rates of the model the run starts from."""
+    """Offline tiers, from files that `glm4v grade` wrote, or from the pass rates of the model the run starts from."""
 
+    graded: Paths = ()  # graded files, one for each of data.train and in their order
     problems_per_cell: NonNegativeInt = 0  # problems graded of each (domain, label); 0 keeps the labels as tiers
     responses: PositiveInt = 8  # to each
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "DifficultySection":
+        if self.graded and self.problems_per_cell:
+            raise ValueError("either graded files or problems_per_cell above 0, not both")
+        return self
 
 
 class PolicySection(Section):

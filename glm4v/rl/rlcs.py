@@ -5,6 +5,7 @@ advantages -> packed micro-batches -> clipped policy updates; rewards go back to
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ from typing import Any
 import torch
 
 from glm4v.eval import evaluate
-from glm4v.rewards import VERIFIERS, load_reward
 from glm4v.rl import difficulty
 from glm4v.rl.advantage import informative
 from glm4v.rl.curriculum import Curriculum
@@ -21,12 +21,17 @@ from glm4v.rl.metrics import curriculum_metrics, panel, rollout_metrics
 from glm4v.rl.pool import Pool
 from glm4v.rl.recipe import RlcsRecipe
 from glm4v.rl.rollout import Group, Rollouts, roll_out
+from glm4v.rl.sampler import Cell, Sampler
+from glm4v.rl.thompson import Thompson
 from glm4v.rl.update import PolicyUpdate
 from glm4v.train.recipe import due
 from glm4v.train.run import InterruptWatch, StepDisplay
 from glm4v.train.start import Run, start
 
 GRADE_AT_ONCE = 64  # problems
+# What was graded before the first step counts for at most so many responses of a cell: a file of millions would else
+# outweigh the run's own rollouts, of a model that changes, for hundreds of steps.
+OFFLINE_TRIALS = 64.0
 
 
 def run(recipe: RlcsRecipe) -> Path:
@@ -67,40 +72,45 @@ class Rlcs:
     def __init__(self, run: Run, recipe: RlcsRecipe):
         self.run, self.recipe = run, recipe
         self.pool = Pool(recipe.data.train, run.processor)
-        for name in [recipe.reward] if recipe.reward else self.pool.verifiers:
-            if name not in VERIFIERS:
-                load_reward(name)  # a name that is wrong ends the run before it starts
+        self.pool.check_verifiers(recipe.reward)
         self.update = PolicyUpdate(run.engine, run.processor, self.pool.prompt, recipe)
         self.graded: dict[int, list[float]] = run.state["graded"] if run.done else self._grade()
-        sampling, settings = recipe.curriculum.sampling, recipe.curriculum
-        self.curriculum = Curriculum(
-            difficulty.tiers(self.pool.cells, self.graded),
-            floor=1.0 if sampling == "uniform" else settings.floor,
+        offline = self._offline()
+        settings = recipe.curriculum
+        self.sampler = self._sampler(offline.cells if offline else self.pool.cells)
+        self.expansion = Expansion(settings.cap if settings.sampling == "rlcs" else 1.0, settings.ratio_decay)
+        if run.done:
+            self.sampler.load_state_dict(run.state["curriculum"])
+            self.expansion.load_state_dict(run.state["expansion"])
+        elif offline:
+            trials = min(offline.responses / len(self.sampler.cells), OFFLINE_TRIALS)
+            self.sampler.start_from(offline.pass_rates, trials)
+
+    def _sampler(self, cells: Sequence[Cell]) -> Sampler:
+        settings, seed = self.recipe.curriculum, self.recipe.seed
+        if settings.sampling == "thompson":
+            return Thompson(cells, candidates=settings.candidates, ageing=settings.ageing, seed=seed)
+        return Curriculum(
+            cells,
+            floor=1.0 if settings.sampling == "uniform" else settings.floor,
             ageing=settings.ageing,
             prior=settings.prior,
-            seed=recipe.seed,
+            domain_shares=settings.domain_shares,
+            seed=seed,
         )
-        self.expansion = Expansion(settings.cap if sampling == "rlcs" else 1.0, settings.ratio_decay)
-        if run.done:
-            self.curriculum.load_state_dict(run.state["curriculum"])
-            self.expansion.load_state_dict(run.state["expansion"])
-        elif self.graded:
-            responses = sum(len(rewards) for rewards in self.graded.values())
-            rates = difficulty.pass_rates(self.pool.cells, self.graded)
-            self.curriculum.start_from(rates, trials=responses / len(self.curriculum.cells))
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps beside weights and optimizer."""
         return {
             "graded": self.graded,
-            "curriculum": self.curriculum.state_dict(),
+            "curriculum": self.sampler.state_dict(),
             "expansion": self.expansion.state_dict(),
         }
 
     def step(self, step: int) -> dict[str, float]:
         """Draw, roll out, reward and train once; returns the metrics."""
         begin = time.perf_counter()
-        numbers = self.curriculum.draw(self.expansion.prompts(self.recipe.rollout.groups))
+        numbers = self.sampler.draw(self.expansion.prompts(self.recipe.rollout.groups))
         rollouts = self._roll_out(numbers, self.recipe.rollout.responses, step)
         kept, metrics = self._select(rollouts.groups, step)
         start_of_training = time.perf_counter()
@@ -117,7 +127,7 @@ class Rlcs:
     def _select(self, groups: list[Group], step: int) -> tuple[list[Group], dict[str, float]]:
         """The groups to train on and the figures of all; what was learned goes to the curriculum and the expansion."""
         recipe = self.recipe
-        cells = [self.curriculum.cell(group.problem) for group in groups]
+        cells = [self.sampler.cell(group.problem) for group in groups]
         problems = [self.pool[group.problem] for group in groups]
         rewards = torch.tensor([group.rewards for group in groups])
         teaches = informative(rewards)
@@ -127,7 +137,7 @@ class Rlcs:
             kept = [groups[index] for index in keep_balanced(cells, teaches.tolist(), recipe.rollout.groups)]
         metrics = {
             **rollout_metrics(groups, cells, problems),
-            **curriculum_metrics(self.curriculum),
+            **curriculum_metrics(self.sampler),
             "expansion": self.expansion.factor,
             "groups": len(groups),
             "kept_share": kept_share,
@@ -136,7 +146,7 @@ class Rlcs:
         if step == 1 or due(step, recipe.samples_every):
             for record in panel(groups, cells, problems):
                 self.run.folder.sample(step, record)
-        self.curriculum.update([group.problem for group in groups], rewards)
+        self.sampler.update([group.problem for group in groups], rewards)
         self.expansion.update(1 - kept_share)
         return kept, metrics
 
@@ -178,6 +188,12 @@ class Rlcs:
         shares = [iter(groups) for groups in engine.gather(rollouts.groups)]
         groups = [next(shares[place % len(shares)]) for place in range(len(numbers))]
         return replace(rollouts, groups=groups)
+
+    def _offline(self) -> difficulty.Graded | None:
+        """Tiers and pass rates known before the first step: of graded files, or of what this run graded itself."""
+        if self.recipe.difficulty.graded:
+            return difficulty.read_graded(self.recipe.difficulty.graded, self.pool)
+        return difficulty.of_rewards(self.pool.cells, self.graded) if self.graded else None
 
     def _grade(self) -> dict[int, list[float]]:
         """Rewards of the first model on some problems of each (domain, label), by problem number."""

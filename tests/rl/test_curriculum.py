@@ -88,6 +88,48 @@ def test_draws_are_balanced_and_distinct():
         assert set(counts.values()) <= {2, 3}
 
 
+def test_domains_get_the_shares_that_are_set():
+    cells = [(domain, tier) for domain in ("sums", "gui", "ocr") for tier in TIERS for _ in range(40)]
+    curriculum = Curriculum(cells, domain_shares={"gui": 0.6})
+    rates = {"1": 1.0, "2": 0.9, "3": 0.5, "4": 0.1, "5": 0.0}
+    play(curriculum, rates, steps=20)
+    shares = curriculum.shares()
+    assert sum(shares["gui", tier] for tier in TIERS) == pytest.approx(0.6)
+    assert sum(shares["sums", tier] + shares["ocr", tier] for tier in TIERS) == pytest.approx(0.4)
+    assert shares["gui", "3"] > 2 * shares["gui", "1"] > 0  # weights go on inside the domain
+    assert Counter(curriculum.cell(problem)[0] for problem in curriculum.draw(50))["gui"] in (29, 30, 31)
+    every = Curriculum(cells, domain_shares={"gui": 0.2, "sums": 0.3, "ocr": 0.5}).shares()
+    assert sum(every["sums", tier] for tier in TIERS) == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(
+    ("shares", "words"),
+    [
+        ({"maps": 0.5}, "domain_shares: maps, expected some of sums, gui"),
+        ({"sums": 1.0}, "below 1, so that the other domains are drawn"),
+        ({"sums": 0.0}, "expected positive numbers"),
+        ({"sums": 0.5, "gui": 0.6}, "add up to 1, as every domain has a share"),
+    ],
+)
+def test_shares_that_cannot_be_are_named(shares, words):
+    with pytest.raises(ValueError, match=words):
+        Curriculum([("sums", "1"), ("gui", "1")], domain_shares=shares)
+
+
+def test_too_many_cells_are_named():
+    with pytest.raises(ValueError, match="cells: 32769 kinds"):
+        Curriculum((str(number), "1") for number in range(2**15 + 1))
+
+
+def test_a_hopeless_pool_is_drawn_all_the_same():
+    """Where every candidate but one in ten is rejected, a draw still ends, and is what it should be."""
+    curriculum = Curriculum(pool(), floor=0.1, ageing=1.0)
+    for _ in range(30):
+        curriculum.update(range(1000), torch.zeros(1000, 8))
+    assert max(curriculum.pass_rates(range(1000))) < 0.01
+    assert len(set(curriculum.draw(400))) == 400
+
+
 def test_draws_follow_the_shares():
     curriculum = Curriculum([("a", "1")] * 900 + [("a", "2")] * 100, floor=1.0)
     counts = Counter(curriculum.cell(problem)[1] for _ in range(100) for problem in curriculum.draw(7))

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from glm4v.rl.difficulty import pass_rates, tiers, to_grade
+from glm4v.rl.difficulty import of_rewards, pass_rates, to_grade
 
 CELLS = [("a", "easy")] * 4 + [("a", "hard")] * 2 + [("b", "easy")]
 
@@ -33,7 +33,7 @@ def test_tiers_are_fifths_of_a_domain_in_the_order_of_pass_rates():
     cells = [("a", label) for label in "1234512345"] + [("b", "x")] * 5
     graded = {index: [1.0 - 0.2 * int(cells[index][1])] * 4 for index in range(5)} | {10: [0.5]}
     graded[4] = [1.0] * 40  # labelled hardest, and always right
-    result = tiers(cells, graded)
+    result = of_rewards(cells, graded).cells
     assert result[4] == ("a", "1")
     assert result[0][1] < result[1][1] < result[2][1] < result[3][1]
     assert set(Counter(result).values()) == {1, 2}
@@ -45,8 +45,4 @@ def test_tiers_are_fifths_of_a_domain_in_the_order_of_pass_rates():
 
 def test_where_the_model_knows_nothing_labels_decide():
     cells = [("a", label) for label in "5432154321"]
-    assert tiers(cells, {index: [0.0] * 4 for index in range(5)}) == cells
-
-
-def test_without_grades_labels_stay():
-    assert tiers(CELLS, {}) == CELLS
+    assert of_rewards(cells, {index: [0.0] * 4 for index in range(5)}).cells == cells

@@ -30,6 +30,8 @@ def test_the_papers_choices_are_the_defaults():
         ("rollout.top_p=1.5", "rollout.top_p: was 1.5"),
         ("curriculum.sampling=best", "curriculum.sampling: was 'best'"),
         ("curriculum.floor=0", "curriculum.floor: was 0"),
+        ("curriculum={sampling: thompson, domain_shares: {sums: 0.5}}", "which knows no domains"),
+        ("difficulty.graded=a.graded.jsonl", "either graded files or problems_per_cell"),
         ("policy.averaging=mean", "policy.averaging: was 'mean'"),
         ("policy.updates_per_rollout=0", "policy.updates_per_rollout: was 0"),
     ],
