@@ -75,6 +75,19 @@ def test_eval_prints_and_writes(folder):
     assert json.loads((model / "eval" / "problems" / "summary.json").read_text())["n"] == 1
 
 
+def test_grade_writes_beside_the_problems(folder):
+    model = folder / "pretrain" / "model"
+    problems = folder / "to_grade.jsonl"
+    problems.write_text((folder / "problems.jsonl").read_text())
+    result = call("grade", problems, "--model", model, "--k", 2, "--max-new-tokens", 2)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.strip() == str(folder / "to_grade.graded.jsonl")
+    line = json.loads((folder / "to_grade.graded.jsonl").read_text())
+    assert line == {"id": "1", "tier": "1", "label": "1", "k": 2, "pass_rates": {str(model): 0.0}}
+    assert call("grade", problems, "--model", model).exit_code == 1
+    assert call("grade", problems).exit_code == 2
+
+
 def test_gym_previews(tmp_path):
     result = call("gym", tmp_path / "sheet.png", "--preview")
     assert result.exit_code == 0, result.output

@@ -29,9 +29,24 @@ class Batch:
     weights: list[list[float]]  # of one sampled token, [groups][responses]
 
     @classmethod
-    def of(cls, groups: Sequence[Group], advantages: Tensor, averaging: Averaging, max_length: int) -> "Batch":
-        """advantages: [groups, responses]; token weights are averaged over all of these groups together."""
-        flat = iter(token_weights([r.sampled for group in groups for r in group.responses], averaging, max_length))
+    def of(
+        cls,
+        groups: Sequence[Group],
+        advantages: Tensor,
+        averaging: Averaging,
+        max_length: int,
+        mask_truncated: bool = False,
+    ) -> "Batch":
+        """advantages: [groups, responses]; token weights are averaged over all of these groups together.
+
+        mask_truncated: responses that ran into the length limit weigh nothing.
+        """
+        lengths = [
+            0 if mask_truncated and response.truncated else response.sampled
+            for group in groups
+            for response in group.responses
+        ]
+        flat = iter(token_weights(lengths, averaging, max_length))
         return cls(groups, advantages.tolist(), [[next(flat) for _ in group.responses] for group in groups])
 
 
@@ -95,10 +110,11 @@ class MicroBatch:
     rollout_log_probs: Tensor
     advantages: Tensor
     weights: Tensor
+    fresh: Tensor  # 1 at sampled tokens of this step's own rollouts, 0 at those of groups from earlier ones
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "MicroBatch":
         """On `device`, image patches in `dtype`."""
-        beside = (self.rollout_log_probs, self.advantages, self.weights)
+        beside = (self.rollout_log_probs, self.advantages, self.weights, self.fresh)
         return MicroBatch(self.batch.to(device, dtype), *(tensor.to(device) for tensor in beside))
 
 
@@ -117,18 +133,19 @@ def micro_batch(
     filler = not members
     samples: list[Sample] = []
     prefixes: list[int] = []
-    beside: list[Tensor] = []  # [3, tokens] of each sample: rollout log-probs, advantages, weights
+    beside: list[Tensor] = []  # [4, tokens] of each sample: rollout log-probs, advantages, weights, fresh
     for group, mates in groupby(members or [(0, 0)], key=lambda member: member[0]):
         prompt, first = prompt_of(batch.groups[group].problem), len(samples)
         samples.append(prompt)
         prefixes.append(-1)
-        beside.append(torch.zeros(3, len(prompt)))
+        beside.append(torch.zeros(4, len(prompt)))
+        fresh = float(batch.groups[group].age == 0)
         for _, number in mates:
             response = batch.groups[group].responses[number]
             tokens, forced = torch.tensor(response.tokens), torch.tensor(response.forced)
             samples.append(prompt.response(tokens, tokens.masked_fill(forced, IGNORE)))
             prefixes.append(first)
             weight = 0.0 if filler else batch.weights[group][number]
-            fixed = torch.tensor([[batch.advantages[group][number]], [weight]]).expand(2, len(tokens))
+            fixed = torch.tensor([[batch.advantages[group][number]], [weight], [fresh]]).expand(3, len(tokens))
             beside.append(torch.cat([torch.tensor([response.log_probs]), fixed]).masked_fill(forced, 0.0))
     return MicroBatch(pack(samples, mean, std, prefixes=prefixes), *torch.cat(beside, dim=1))

@@ -1,4 +1,4 @@
-"""Clipped policy-gradient loss of GRPO with clip-higher (DAPO, arXiv 2503.14476), without KL or entropy terms.
+"""Clipped policy-gradient loss of GRPO with clip-higher (DAPO, arXiv 2503.14476), without a KL term.
 
 With the ratio r = exp(log_prob - rollout log_prob) and advantage A of a sampled token:
 loss = -sum over tokens of w * min(r A, clip(r, 1 - clip_low, 1 + clip_high) A); w says how tokens are averaged.

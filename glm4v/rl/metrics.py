@@ -26,7 +26,8 @@ def rollout_metrics(groups: Sequence[Group], cells: Sequence[Cell], problems: Se
     lengths = sorted(len(response.tokens) for response in responses)
     return {name: _mean(values) for name, values in (rewards | verifiers).items()} | {
         "response_length": _mean(lengths),
-        "response_length_p90": lengths[int(0.9 * (len(lengths) - 1))],
+        **{f"response_length_p{percent}": lengths[percent * (len(lengths) - 1) // 100] for percent in (10, 50, 90)},
+        "response_length_max": lengths[-1],
         "forced_share": _mean(any(response.forced) for response in responses),
         "truncated_share": _mean(response.truncated for response in responses),
     }

@@ -2,7 +2,15 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from glm4v.rl.loss import Averaging
 from glm4v.train.recipe import Every, OptimSection, Recipe, Section, Share
@@ -29,6 +37,9 @@ class RolloutSection(Section):
     thinking_budget: PositiveInt | None = None  # sampled tokens after which the answer is forced; default: never
     temperature: PositiveFloat = 1.0
     top_p: Positive = 1.0  # below 1 starves part of the vocabulary and ends in garbled text
+    # What a response that runs into max_new_tokens earns: what its verifier says; nothing; or the former, but without
+    # loss, so that its length is not punished (DAPO's overlong filtering): in its group's mean it counts all the same.
+    over_long: Literal["scored", "zero", "masked"] = "scored"
     cache_tokens: PositiveInt | None = None  # keys and values kept at once; default: half of the free memory
 
 
@@ -37,18 +48,20 @@ class CurriculumSection(Section):
 
     "uniform" draws every problem alike and trains on all groups; "weights" draws by pass rate; "rlcs" does so and
     draws more by the ratio EMA, then trains on informative groups only; "thompson" draws those whose pass rates,
-    sampled from Beta posteriors, are nearest to 0.5 (MoPPS), and trains on all groups.
+    sampled from Beta posteriors, are nearest to 0.5 (MoPPS), and trains on all groups; "dapo" draws every problem
+    alike, keeps the informative groups, and draws again until the batch is full or `cap` times its groups were drawn.
     """
 
-    sampling: Literal["rlcs", "weights", "uniform", "thompson"] = "rlcs"
+    sampling: Literal["rlcs", "weights", "uniform", "thompson", "dapo"] = "rlcs"
     floor: Positive = 0.1  # least weight of a problem, relative to one at a pass rate of 0.5
     ageing: Positive = 0.95  # factor on what is known of a pass rate, each step (thompson: each time it is seen)
     prior: PositiveFloat = 8.0  # trials that the cell's pass rate counts for in a problem's
     # of the draws; domains without one divide the rest by their weights
     domain_shares: dict[str, Positive] = Field(default_factory=dict)
     candidates: PositiveInt = 8  # thompson: problems that are compared for each one that is drawn
-    cap: Annotated[float, Field(ge=1)] = 4.0  # largest dynamic sampling expansion
+    cap: Annotated[float, Field(ge=1)] = 4.0  # largest dynamic sampling expansion (dapo: by drawing again)
     ratio_decay: Annotated[float, Field(ge=0, lt=1)] = 0.9  # of the moving average of the share of uninformative groups
+    carry_steps: NonNegativeInt = 1  # rlcs: steps that a surplus informative group is kept for; 0 throws it away
 
     @model_validator(mode="after")
     def _shares_are_kept(self) -> "CurriculumSection":
@@ -72,11 +85,12 @@ class DifficultySection(Section):
 
 
 class PolicySection(Section):
-    """The clipped loss."""
+    """The clipped loss, without a KL term."""
 
     averaging: Averaging = "sample"
     clip_low: Share = 0.2
     clip_high: PositiveFloat = 0.28
+    entropy: NonNegativeFloat = 0.0  # coefficient of an entropy bonus, in nats a token; RLCS has none
     updates_per_rollout: PositiveInt = 1  # mini-batches that a step's groups are dealt into, an optimizer step each
 
 

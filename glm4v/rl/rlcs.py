@@ -1,7 +1,8 @@
 """RLCS: reinforcement learning with curriculum sampling (GLM-4.1V-Thinking, arXiv 2507.01006). One step:
 
-curriculum draws prompts -> groups of rollouts -> rewards -> groups without advantage are left out -> group-normalised
-advantages -> packed micro-batches -> clipped policy updates; rewards go back to the curriculum and the expansion.
+curriculum draws prompts -> groups of rollouts -> rewards -> groups without advantage are left out, surplus ones are
+kept for the next step -> group-normalised advantages -> packed micro-batches -> clipped policy updates; rewards go back
+to the curriculum and the expansion.
 """
 
 import time
@@ -22,6 +23,7 @@ from glm4v.rl.pool import Pool
 from glm4v.rl.recipe import RlcsRecipe
 from glm4v.rl.rollout import Group, Rollouts, roll_out
 from glm4v.rl.sampler import Cell, Sampler
+from glm4v.rl.surplus import Surplus
 from glm4v.rl.thompson import Thompson
 from glm4v.rl.update import PolicyUpdate
 from glm4v.train.recipe import due
@@ -29,6 +31,7 @@ from glm4v.train.run import InterruptWatch, StepDisplay
 from glm4v.train.start import Run, start
 
 GRADE_AT_ONCE = 64  # problems
+SEEDS_A_ROUND = 2**32  # between the seeds of two rounds of one step: more than there are steps
 # What was graded before the first step counts for at most so many responses of a cell: a file of millions would else
 # outweigh the run's own rollouts, of a model that changes, for hundreds of steps.
 OFFLINE_TRIALS = 64.0
@@ -79,9 +82,11 @@ class Rlcs:
         settings = recipe.curriculum
         self.sampler = self._sampler(offline.cells if offline else self.pool.cells)
         self.expansion = Expansion(settings.cap if settings.sampling == "rlcs" else 1.0, settings.ratio_decay)
+        self.surplus = Surplus(settings.carry_steps if settings.sampling == "rlcs" else 0)
         if run.done:
             self.sampler.load_state_dict(run.state["curriculum"])
             self.expansion.load_state_dict(run.state["expansion"])
+            self.surplus.load_state_dict(run.state["surplus"])
         elif offline:
             trials = min(offline.responses / len(self.sampler.cells), OFFLINE_TRIALS)
             self.sampler.start_from(offline.pass_rates, trials)
@@ -92,7 +97,7 @@ class Rlcs:
             return Thompson(cells, candidates=settings.candidates, ageing=settings.ageing, seed=seed)
         return Curriculum(
             cells,
-            floor=1.0 if settings.sampling == "uniform" else settings.floor,
+            floor=1.0 if settings.sampling in ("uniform", "dapo") else settings.floor,
             ageing=settings.ageing,
             prior=settings.prior,
             domain_shares=settings.domain_shares,
@@ -105,14 +110,19 @@ class Rlcs:
             "graded": self.graded,
             "curriculum": self.sampler.state_dict(),
             "expansion": self.expansion.state_dict(),
+            "surplus": self.surplus.state_dict(),
         }
 
     def step(self, step: int) -> dict[str, float]:
         """Draw, roll out, reward and train once; returns the metrics."""
         begin = time.perf_counter()
-        numbers = self.sampler.draw(self.expansion.prompts(self.recipe.rollout.groups))
-        rollouts = self._roll_out(numbers, self.recipe.rollout.responses, step)
-        kept, metrics = self._select(rollouts.groups, step)
+        groups = self.recipe.rollout.groups
+        carried = self.surplus.take(groups // 2)  # at least half of a batch is of the policy that it trains
+        needed = groups - len(carried)
+        rollouts = self._draw(needed, step)
+        kept, metrics = self._select(rollouts.groups, needed, step)
+        kept += carried
+        metrics |= {"trained_groups": len(kept), "carried_groups": len(carried)}
         start_of_training = time.perf_counter()
         metrics |= self.run.sight(step, lambda: self.update.sight(rollouts.groups)) | self.update(kept, step)
         self.pool.forget()
@@ -124,31 +134,46 @@ class Rlcs:
             "seconds/step": end - begin,
         }
 
-    def _select(self, groups: list[Group], step: int) -> tuple[list[Group], dict[str, float]]:
-        """The groups to train on and the figures of all; what was learned goes to the curriculum and the expansion."""
+    def _draw(self, needed: int, step: int) -> Rollouts:
+        """A round of rollouts; of dapo as many as bring `needed` informative groups, within the cap."""
+        settings, responses = self.recipe.curriculum, self.recipe.rollout.responses
+        rollouts = self._roll_out(self.sampler.draw(self.expansion.prompts(needed)), responses, step)
+        if settings.sampling != "dapo":
+            return rollouts
+        for number in range(1, int(settings.cap)):
+            if informative(torch.tensor([group.rewards for group in rollouts.groups])).sum() >= needed:
+                break
+            # another seed: a prompt that is drawn again would else be answered alike
+            rollouts += self._roll_out(self.sampler.draw(needed), responses, step + number * SEEDS_A_ROUND)
+        return rollouts
+
+    def _select(self, groups: list[Group], needed: int, step: int) -> tuple[list[Group], dict[str, float]]:
+        """The groups to train on and the figures of all; what was learned goes to the sampler and the expansion."""
         recipe = self.recipe
         cells = [self.sampler.cell(group.problem) for group in groups]
         problems = [self.pool[group.problem] for group in groups]
         rewards = torch.tensor([group.rewards for group in groups])
         teaches = informative(rewards)
         kept_share = teaches.double().mean().item()
-        kept = groups
+        keep = list(range(len(groups)))
         if recipe.curriculum.sampling == "rlcs":
-            kept = [groups[index] for index in keep_balanced(cells, teaches.tolist(), recipe.rollout.groups)]
+            keep = keep_balanced(cells, teaches.tolist(), needed)
+            self.surplus.add(groups[i] for i in sorted(set(teaches.nonzero()[:, 0].tolist()) - set(keep)))
+        elif recipe.curriculum.sampling == "dapo":
+            keep = teaches.nonzero()[:needed, 0].tolist()
         metrics = {
             **rollout_metrics(groups, cells, problems),
             **curriculum_metrics(self.sampler),
             "expansion": self.expansion.factor,
             "groups": len(groups),
             "kept_share": kept_share,
-            "trained_groups": len(kept),
         }
         if step == 1 or due(step, recipe.samples_every):
             for record in panel(groups, cells, problems):
                 self.run.folder.sample(step, record)
         self.sampler.update([group.problem for group in groups], rewards)
         self.expansion.update(1 - kept_share)
-        return kept, metrics
+        return [groups[index] for index in keep], metrics
 
     def evaluate(self, step: int) -> dict[str, float]:
         """Rewards of greedy answers to the evaluation problems; they are written to <run>/eval/step_<step>."""

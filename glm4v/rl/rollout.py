@@ -43,6 +43,7 @@ class Group:
     problem: int
     prompt_length: int  # tokens
     responses: tuple[Response, ...]
+    age: int = 0  # steps since it was rolled out
 
     @property
     def response_lengths(self) -> list[int]:
@@ -62,6 +63,10 @@ class Rollouts:
     groups: list[Group]
     sampling_seconds: float
     reward_seconds: float
+
+    def __add__(self, other: "Rollouts") -> "Rollouts":
+        seconds = self.sampling_seconds + other.sampling_seconds, self.reward_seconds + other.reward_seconds
+        return Rollouts([*self.groups, *other.groups], *seconds)
 
 
 def roll_out(
@@ -99,12 +104,15 @@ def roll_out(
     for completion in completions:
         text = THINK * opened[completion.prompt] + (completion.text or "")
         scored = score(problems[completion.prompt], text, verifier)
+        truncated = completion.finish_reason == "length"
+        if truncated and settings.over_long == "zero":
+            scored = scored._replace(reward=0.0, reason=f"over-long; {scored.reason}")
         response = Response(
             tokens=completion.tokens,
             log_probs=completion.log_probs,
             forced=completion.forced,
             text=text,
-            truncated=completion.finish_reason == "length",
+            truncated=truncated,
             **scored._asdict(),
         )
         responses[completion.prompt].append(response)

@@ -48,8 +48,8 @@ class PolicyUpdate:
             totals.append(sums)
             dropped += too_long
         # rollout against trainer before any update: nothing but rounding, else the two compute different things
-        on_policy, _, _, _, gap = self.engine.sum(totals[0]).tolist()
-        tokens, entropy, up, down, _ = self.engine.sum(torch.stack(totals).sum(0)).tolist()
+        *_, gap, fresh = self.engine.sum(totals[0]).tolist()
+        tokens, entropy, up, down, *_ = self.engine.sum(torch.stack(totals).sum(0)).tolist()
         return {
             "learning_rate": rate,
             "updates": updates,
@@ -59,7 +59,7 @@ class PolicyUpdate:
             "entropy": entropy / max(tokens, 1),
             "clip_up": up / max(tokens, 1),
             "clip_down": down / max(tokens, 1),
-            "log_prob_gap": gap / max(on_policy, 1),
+            "log_prob_gap": gap / max(fresh, 1),
         }
 
     def sight(self, groups: Sequence[Group]) -> SightReport:
@@ -72,7 +72,7 @@ class PolicyUpdate:
         settings, temperature = self.recipe.policy, self.recipe.rollout.temperature
         planned = plan(groups, self.recipe.data.max_tokens, self.engine.world_size)
         packs, batch = planned.packs[self.engine.rank], self._batch(groups)
-        total = torch.zeros(5, dtype=torch.float64, device=self.engine.device)
+        total = torch.zeros(6, dtype=torch.float64, device=self.engine.device)
         for number, members in enumerate(packs, 1):
             micro = self._build(members, batch)
             output = self.engine(micro.batch, temperature=temperature)
@@ -84,13 +84,18 @@ class PolicyUpdate:
                 clip_low=settings.clip_low,
                 clip_high=settings.clip_high,
             )
-            self.engine.backward(result.loss, last=number == len(packs))
+            loss = result.loss
+            if settings.entropy:
+                loss = loss - settings.entropy * (micro.weights * output.entropy).sum()
+            self.engine.backward(loss, last=number == len(packs))
             total += _sums(output, micro, result.clipped_up, result.clipped_down)
         return total, planned.dropped
 
     def _batch(self, groups: Sequence[Group]) -> Batch:
         advantages = group_advantages(torch.tensor([group.rewards for group in groups]))
-        return Batch.of(groups, advantages, self.recipe.policy.averaging, self.recipe.rollout.max_new_tokens)
+        rollout = self.recipe.rollout
+        masked = rollout.over_long == "masked"
+        return Batch.of(groups, advantages, self.recipe.policy.averaging, rollout.max_new_tokens, masked)
 
     def _build(self, members: Sequence[Member], batch: Batch) -> MicroBatch:
         mean, std = self.processor.image_mean, self.processor.image_std
@@ -99,8 +104,10 @@ class PolicyUpdate:
 
 @torch.no_grad()
 def _sums(output: Output, micro: MicroBatch, clipped_up: Tensor, clipped_down: Tensor) -> Tensor:
-    """Over sampled tokens: [5] float64 of tokens, entropy, clipped up, clipped down, |trainer - rollout log-prob|."""
+    """Over tokens with a loss: [6] float64 of tokens, entropy, clipped up, clipped down; over those of this step's own
+    rollouts: |trainer - rollout log-prob|, tokens."""
     counts = micro.weights > 0
+    fresh = counts & (micro.fresh > 0)
     gap = (output.log_probs - micro.rollout_log_probs).abs()
     return torch.stack(
         [
@@ -108,6 +115,7 @@ def _sums(output: Output, micro: MicroBatch, clipped_up: Tensor, clipped_down: T
             (output.entropy * counts).sum().double(),
             clipped_up.double(),
             clipped_down.double(),
-            (gap * counts).sum().double(),
+            (gap * fresh).sum().double(),
+            fresh.sum().double(),
         ]
     )

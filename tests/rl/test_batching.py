@@ -1,5 +1,7 @@
 """Packs: mates together, ranks balanced and in step, images encoded once, nothing lost."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -96,6 +98,22 @@ def test_tensors_line_up_with_tokens(processor, prompt):
     assert (micro.batch.labels != -100).nonzero()[:, 0].tolist() == sampled.tolist()
     assert micro.batch.labels[sampled].tolist() == micro.batch.input_ids[sampled].tolist() == [22, 22, 23]
     assert micro.rollout_log_probs.count_nonzero() == 3
+
+
+def test_truncated_responses_can_be_masked(prompt):
+    whole, cut = group(0, len(prompt), [3, 4]).responses
+    groups = [Group(0, len(prompt), (whole, dataclasses.replace(cut, truncated=True)))]
+    for mask, weights in ((False, [1 / 6, 1 / 8]), (True, [1 / 6, 0.0])):
+        batch = Batch.of(groups, torch.tensor([[1.0, -1.0]]), "sample", 16, mask_truncated=mask)
+        assert batch.weights == [weights]
+
+
+def test_groups_of_earlier_steps_are_not_fresh(processor, prompt):
+    groups = [group(0, len(prompt), [3]), dataclasses.replace(group(1, len(prompt), [2], forced=1), age=1)]
+    batch = Batch.of(groups, torch.ones(2, 1), "token", 16)
+    micro = micro_batch([(0, 0), (1, 0)], batch, lambda _: prompt, processor.image_mean, processor.image_std)
+    assert micro.fresh.sum() == 3
+    assert (micro.weights > 0).sum() == 4
 
 
 def test_an_empty_pack_weighs_nothing(processor, prompt):

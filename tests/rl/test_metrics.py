@@ -43,7 +43,8 @@ def test_rollout_metrics(groups):
     assert metrics["verifier/sums_rule/no_answer"] == 0.25
     assert metrics["verifier/gui_rule/hit"] == 0.0  # 0.4 is not accepted
     assert metrics["response_length"] == 5
-    assert metrics["response_length_p90"] == 6
+    quantiles = [metrics[f"response_length_{name}"] for name in ("p10", "p50", "p90", "max")]
+    assert quantiles == [2, 4, 6, 8]
     assert metrics["forced_share"] == metrics["truncated_share"] == pytest.approx(1 / 6)
 
 

@@ -32,6 +32,7 @@ def test_the_papers_choices_are_the_defaults():
         ("curriculum.floor=0", "curriculum.floor: was 0"),
         ("curriculum={sampling: thompson, domain_shares: {sums: 0.5}}", "which knows no domains"),
         ("difficulty.graded=a.graded.jsonl", "either graded files or problems_per_cell"),
+        ("rollout.over_long=cut", "rollout.over_long: was 'cut'"),
         ("policy.averaging=mean", "policy.averaging: was 'mean'"),
         ("policy.updates_per_rollout=0", "policy.updates_per_rollout: was 0"),
     ],

@@ -1,6 +1,7 @@
 """The real loop with the real engine: it learns, draws what can be learned, and resumes exactly."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,39 @@ def test_other_samplings_train_on_all_groups(settings, sampling):
     assert moved == (sampling != "uniform")
 
 
+def test_dapo_draws_again_until_the_batch_is_full(settings):
+    settings["rollout"]["responses"] = 4
+    lines = metrics_of(run(settings, steps=4, curriculum={"sampling": "dapo", "cap": 3.0}))
+    for line in lines:
+        informative = round(line["kept_share"] * line["groups"])
+        assert line["groups"] in (8, 16, 24)
+        assert line["trained_groups"] == min(8, informative)
+        assert line["groups"] == 24 or informative >= 8
+    assert max(line["groups"] for line in lines) > 8
+    assert all(line["weight/dead/1"] == 0.5 for line in lines)
+
+
+@pytest.mark.parametrize("carry_steps", [0, 1])
+def test_surplus_groups_are_trained_on_in_the_next_step(settings, carry_steps):
+    settings["rollout"]["groups"] = 4
+    lines = metrics_of(run(settings, steps=10, curriculum={"ratio_decay": 0.0, "carry_steps": carry_steps}))
+    carried = [line["carried_groups"] for line in lines]
+    assert carried[0] == 0
+    assert (max(carried) > 0) == (carry_steps > 0)
+    for before, after in pairwise(lines):
+        spare = round(before["kept_share"] * before["groups"]) - (before["trained_groups"] - before["carried_groups"])
+        assert after["carried_groups"] == (min(spare, 2) if carry_steps else 0)
+        assert after["trained_groups"] <= 4
+        assert after["log_prob_gap"] < 1e-5 if after["updates"] else True
+
+
 def test_resume_is_exact(settings, tmp_path):
     settings |= {"steps": 6, "checkpoint_every": 3, "difficulty": {"problems_per_cell": 2, "responses": 4}}
+    settings |= {"seed": 1, "curriculum": {"carry_steps": 2, "ratio_decay": 0.0}}
+    settings["rollout"]["groups"] = 4
     settings["rollout"]["thinking_budget"] = 6
     whole = run(settings)
+    assert metrics_of(whole)[3]["carried_groups"] > 0  # the checkpoint of step 3 holds surplus groups
     resumed = tmp_path / "resumed"
     run(settings, out=str(resumed), steps=4)  # leaves checkpoints of steps 3 and 4
     for state in resumed.glob("checkpoints/step_000004"):

@@ -63,6 +63,24 @@ def test_running_out_of_tokens_is_marked(ask):
     assert all(response.truncated and response.reward == 0 and response.answer is None for response in responses)
 
 
+def likes_all(prediction: str, truth: object, question: str | None = None) -> float:
+    return 1.0
+
+
+def test_what_an_over_long_response_earns(ask):
+    """Enough tokens for the box, not for what follows it: a verifier that likes every answer gives it points."""
+    verifier = {"verifier": f"{__name__}:likes_all"}
+    scored, zero = (
+        [response for group in ask(max_new_tokens=7, **changes).groups for response in group.responses]
+        for changes in (verifier, verifier | {"over_long": "zero"})
+    )
+    assert [r.tokens for r in scored] == [r.tokens for r in zero]
+    assert any(r.truncated and r.reward == 1 for r in scored)
+    for before, after in zip(scored, zero, strict=True):
+        assert after.reward == (0 if after.truncated else before.reward)
+        assert after.reason.startswith("over-long; ") == after.truncated
+
+
 def test_a_think_that_the_template_wrote_counts(ask, bandit, tmp_path):
     """Prompts that end in <think>: responses begin behind it, and are scored as if they had written it."""
     processor = Processor.from_pretrained(bandit / "model")

@@ -1,5 +1,6 @@
 """Policy updates on real rollouts: ratios of 1 at first, clipping from the second update, micro-batches alike."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -109,6 +110,29 @@ def test_an_update_makes_good_responses_likelier(settings, processor):
     before = objective()
     world.update(world.groups, step=1)
     assert objective() > before
+
+
+def test_an_entropy_bonus_raises_entropy(settings, processor):
+    settings["optim"]["learning_rate"] = 1e-3
+
+    def entropy_after(coefficient: float) -> float:
+        settings["policy"] = {"entropy": coefficient}
+        world = World(settings, processor)
+        world.update(world.groups, step=1)
+        return world.update(world.groups, step=2)["entropy"]
+
+    assert entropy_after(1.0) > entropy_after(0.0)
+
+
+def test_the_gap_is_of_fresh_groups_alone(settings, processor):
+    settings["optim"]["learning_rate"] = 1e-2
+    world = World(settings, processor)
+    world.update(world.groups, step=1)
+    old = [dataclasses.replace(group, age=1) for group in world.groups]
+    fresh = world.roll_out()
+    figures = world.update([*fresh[:8], *old[8:]], step=2)
+    assert figures["log_prob_gap"] < 1e-5  # the old ones, sampled by another policy, are not in it
+    assert figures["clip_up"] + figures["clip_down"] > 0  # but their ratios are against their own policy
 
 
 def test_no_groups_no_update(settings, processor):
