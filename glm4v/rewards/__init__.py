@@ -7,7 +7,25 @@ characters is worth nothing. A verifier named "package.module:function" is a use
 from functools import cache
 from importlib import import_module
 
-from glm4v.rewards import chart, choice, counting, grounding, gui, math, ocr, video_time, vqa, yes_no
+from glm4v.rewards import (
+    biology,
+    chart,
+    chemistry,
+    choice,
+    counting,
+    geography,
+    grounding,
+    gui,
+    liberal_arts,
+    math,
+    mmsi,
+    multi_image,
+    ocr,
+    physics,
+    video_time,
+    vqa,
+    yes_no,
+)
 from glm4v.rewards.extract import extract_answer, parse_response
 from glm4v.rewards.text import hidden_characters
 from glm4v.rewards.verdict import Truth, Verdict, Verifier
@@ -16,22 +34,29 @@ __all__ = [
     "VERIFIERS",
     "Truth",
     "Verdict",
+    "assess",
     "explain",
     "extract_answer",
-    "judge",
     "load_reward",
     "parse_response",
     "verify",
 ]
 
 VERIFIERS: dict[str, Verifier] = {
+    "biology": biology.check,
     "chart": chart.check,
+    "chemistry": chemistry.check,
     "choice": choice.check,
     "counting": counting.check,
+    "geography": geography.check,
     "grounding": grounding.check,
     "gui": gui.check,
+    "liberal_arts": liberal_arts.check,
     "math": math.check,
+    "mmsi": mmsi.check,
+    "multi_image": multi_image.check,
     "ocr": ocr.check,
+    "physics": physics.check,
     "video_time": video_time.check,
     "vqa": vqa.check,
     "yes_no": yes_no.check,
@@ -39,7 +64,7 @@ VERIFIERS: dict[str, Verifier] = {
 MAX_BYTES = 64 * 1024
 
 
-def judge(domain: str, prediction: str | None, truth: Truth, question: str | None = None) -> Verdict:
+def assess(domain: str, prediction: str | None, truth: Truth, question: str | None = None) -> Verdict:
     """The reward of an extracted answer and the reason for it.
 
     Args:
@@ -65,13 +90,13 @@ def judge(domain: str, prediction: str | None, truth: Truth, question: str | Non
 
 
 def verify(domain: str, prediction: str | None, truth: Truth, question: str | None = None) -> float:
-    """The reward in [0, 1]. See `judge`."""
-    return judge(domain, prediction, truth, question).reward
+    """The reward in [0, 1]. See `assess`."""
+    return assess(domain, prediction, truth, question).reward
 
 
 def explain(domain: str, prediction: str | None, truth: Truth, question: str | None = None) -> str:
-    """Why that reward, in one line. See `judge`."""
-    return judge(domain, prediction, truth, question).reason
+    """Why that reward, in one line. See `assess`."""
+    return assess(domain, prediction, truth, question).reason
 
 
 @cache

@@ -1,21 +1,25 @@
-"""How many: one whole number, in figures or words, at most with words of the question around it."""
+"""How many: one whole number, in figures or words, with what is counted, in a sentence, or at the end of a sum."""
 
 import re
+from fractions import Fraction
 
-from glm4v.rewards.numerals import number_word
-from glm4v.rewards.text import fold
+from glm4v.rewards import open_answer, parts, values
+from glm4v.rewards.quantity import Quantity, read
+from glm4v.rewards.statement import cores, hedge, is_empty, question_words, stem
+from glm4v.rewards.text import fold, unwrap
 from glm4v.rewards.verdict import Truth, Verdict, quote, truth_text
 
-MAX_CHARACTERS = 120
-_FIGURES = re.compile(r"[0-9]{1,9}|[0-9]{1,3}(?:,[0-9]{3}){1,2}")
-_AROUND = {"there", "are", "is", "answer", "the", "objects", "object", "in", "total", "of", "them", "picture", "image"}
-_HEDGES = {"or", "and", "to", "not", "about", "between", "least", "most", "more", "less", "than", "maybe", "either"}
-_NONE = {"none", "no"}
+MAX_CHARACTERS = 300
+_FIGURES = re.compile(r"[0-9]{1,12}|[0-9]{1,3}(?:,[0-9]{3}){1,3}")
+_NONE = {"none", "no", "nothing", "没有"}
+_COUNTERS = "个只条种人张件颗辆本块扇名瓶棵朵头匹把间座位支枝片级次双对盏面幅根粒艘架台部杯碗"
 
 
 def check(prediction: str, truth: Truth, question: str | None = None) -> Verdict:
     """1 for the right count: `3`, `three`, `3 red circles` where the question speaks of red circles."""
     target = truth_text(truth)
+    if parts.numbered(target):
+        return _in_parts(prediction, target, question)
     right, given = count(target), count(prediction, question)
     if given is None or right is None:
         return Verdict(0.0, f"{quote(prediction)} is not one count")
@@ -23,26 +27,90 @@ def check(prediction: str, truth: Truth, question: str | None = None) -> Verdict
 
 
 def count(text: str, question: str | None = None) -> int | None:
-    """The only number in `text`; None when there is none, or more than one, or a word that could bend it."""
-    text = fold(text).casefold()
+    """The only number that `text` states; None when there is none, or several, or a word that could bend it."""
     if len(text) > MAX_CHARACTERS:
         return None
-    allowed = (_AROUND | set(re.findall(r"[^\W\d_]+", (question or "").casefold()))) - _HEDGES
-    allowed |= {word.removesuffix("s") for word in allowed} | {f"{word}s" for word in allowed}
-    numbers, parts = [], text.rstrip(".!").split()
-    while parts:
-        length = next((n for n in range(len(parts), 0, -1) if _value(parts[:n]) is not None), 0)
-        if length:
-            numbers.append(_value(parts[:length]))
-        elif parts[0].strip(",:") not in allowed:
+    text = unwrap(text).rstrip("!").strip()
+    if text.casefold() in _NONE:
+        return 0
+    whole = _whole(text)
+    if whole is not None:
+        return whole
+    text = re.sub(r"^(.{1,60}?)\s*\((.{1,20})\)$", lambda m: m[1] if _whole(m[1]) == _whole(m[2]) else text, text)
+    if hedge(text, "") is not None or re.search(r"\d\s*(?:-|–|~|到|至|to)\s*\d|\+$|^[-~≈]|\babout\b|\bapprox|\baround\b|约|几", text):
+        return None
+    for core in cores(text, question):
+        found = _whole(core) if core else None
+        if found is None:
+            found = _sum(core)
+        if found is None:
+            found = _with_noun(core, question)
+        if found is not None:
+            return found
+    return None
+
+
+def _whole(text: str) -> int | None:
+    """A whole number without a sign or a unit, however it is written."""
+    text = fold(text).strip(" .,")
+    if _FIGURES.fullmatch(text):
+        return int(text.replace(",", ""))
+    if re.search(r"[\d+.]|-(?![a-z])", text) and "dozen" not in text:
+        return None
+    quantity: Quantity | None = read(text.casefold())
+    if quantity is None or quantity.unit is not None or quantity.percent or quantity.approximate:
+        return None
+    value = quantity.value
+    return int(value) if isinstance(value, Fraction) and value.denominator == 1 and value >= 0 else None
+
+
+def _sum(text: str) -> int | None:
+    """The result of "4 × 6 = 24", if it is right."""
+    sides = text.split("=")
+    if not 1 < len(sides) <= 4:
+        return None
+    end = _whole(sides[-1])
+    for side in sides[:-1]:
+        value = values.numeric(side)
+        if value is None or end is None or value != end:
             return None
-        parts = parts[max(length, 1) :]
+    return end
+
+
+def _with_noun(text: str, question: str | None) -> int | None:
+    """A number between words of the question: 5 apples, the 5 red apples, 五个苹果, 图中有7只鸟."""
+    han = re.search(rf"([0-9]{{1,6}}|[零一二两三四五六七八九十百千万]+)\s*([{_COUNTERS}])?", text)
+    if re.search(r"[\u4e00-\u9fff]", text) and han:
+        before, after = text[: han.start()], text[han.end() :]
+        if re.search(r"[0-9零一二两三四五六七八九十百千万第不没]", before + after):
+            return None
+        known = question or ""
+        if all(_known(part, known) for part in (before, after)):
+            return _whole(han[1])
+        return None
+    lent = question_words(question or "")
+    numbers, words = [], text.split()
+    while words:
+        length = next((n for n in range(min(len(words), 6), 0, -1) if _whole(" ".join(words[:n])) is not None), 0)
+        if length:
+            numbers.append(_whole(" ".join(words[:length])))
+        else:
+            word = words[0].strip(",:").casefold()
+            if not (is_empty(word) or stem(word) in lent or word in ("times", "objects", "object", "items")):
+                return None
+        words = words[max(length, 1) :]
     return numbers[0] if len(numbers) == 1 else None
 
 
-def _value(parts: list[str]) -> int | None:
-    """The number that these words spell together, or None."""
-    text = " ".join(parts)
-    if text in _NONE:
-        return 0
-    return int(text.replace(",", "")) if _FIGURES.fullmatch(text) else number_word(text)
+def _known(part: str, question: str) -> bool:
+    """Whether Chinese words around a count are of the question, or only lead up to it."""
+    part = re.sub(r"一共|总共|共有|共|有|是|为|答案|图中|数量|上|里|中|,|，|。|\s", "", part)
+    return part == "" or part in question or (len(part) <= 4 and not re.search(r"或|约|至", part) and bool(question))
+
+
+def _same_count(text: str, truth: str, question: str | None) -> bool | None:
+    given = count(text, question)
+    return given is not None and given == count(truth)
+
+
+_in_parts = open_answer.verifier((_same_count,))

@@ -1,0 +1,179 @@
+"""Actions on a screen as answers write them: a call such as click(512, 300), or JSON; read by our own small parser."""
+
+import json
+import re
+from typing import Any, NamedTuple
+
+from glm4v.rewards.text import fold
+
+MAX_CHARACTERS = 1000
+_SAME = {
+    **{"tap": "click", "left_click": "click", "leftclick": "click", "single_click": "click", "点击": "click", "单击": "click", "轻触": "click"},
+    **{"doubleclick": "double_click", "left_double": "double_click", "double_tap": "double_click", "doubletap": "double_click", "双击": "double_click"},
+    **{"rightclick": "right_click", "right_single": "right_click", "context_click": "right_click", "右击": "right_click", "右键点击": "right_click", "右键单击": "right_click"},
+    **{"longpress": "long_press", "long_click": "long_press", "long_tap": "long_press", "长按": "long_press", "longclick": "long_press"},
+    **{"input": "type", "write": "type", "input_text": "type", "type_text": "type", "enter_text": "type", "typetext": "type", "输入": "type"},
+    **{"press_key": "press", "key": "press", "keypress": "press", "key_press": "press", "keyboard_press": "press", "presskey": "press", "按键": "press", "按下": "press", "按": "press"},
+    **{"hot_key": "hotkey", "key_combination": "hotkey", "shortcut": "hotkey", "快捷键": "hotkey", "key_combo": "hotkey", "keyboard_shortcut": "hotkey"},
+    **{"go_back": "back", "press_back": "back", "navigate_back": "back", "goback": "back", "navigateback": "back", "返回": "back", "后退": "back"},
+    **{"go_home": "home", "press_home": "home", "navigate_home": "home", "gohome": "home", "主页": "home", "主屏幕": "home", "回到主页": "home", "返回主屏幕": "home"},
+    **{"sleep": "wait", "等待": "wait", "pause": "wait"},
+    **{"open": "open_app", "launch": "open_app", "launch_app": "open_app", "openapp": "open_app", "start_app": "open_app", "打开": "open_app", "打开应用": "open_app", "启动": "open_app"},
+    **{"drag_and_drop": "drag", "drag_to": "drag", "draganddrop": "drag", "拖动": "drag", "拖拽": "drag", "拖": "drag", "left_click_drag": "drag"},
+    **{"滚动": "scroll", "滑动": "scroll"},
+}
+_WITH_DIRECTION = re.compile(r"scroll_?(up|down|left|right)|(向[上下左右])(?:滚动|滑动)")
+_CALL = re.compile(r"([A-Za-z]+(?:_[A-Za-z]+)*|[\u4e00-\u9fff]{1,7})\s*(.*)", re.S)
+_TOKEN = re.compile(
+    r"\s*(?:\"(?P<double>[^\"]*)\"|'(?P<single>[^']*)'|(?P<number>-?[0-9]{1,5}(?:\.[0-9]{1,6})?)(?![\w.])"
+    r"|(?P<name>[A-Za-z_]+)\s*=\s*|(?P<word>[^\W\d](?:[\w+]|[- ](?=\w))*)|(?P<mark>[()\[\],]))"
+)
+_KIND = ("action", "action_type", "name", "type", "function")
+_INNER = ("arguments", "args", "params", "parameters", "action_inputs")
+_POINT = ("point", "coordinate", "coordinates", "position", "box", "bbox", "start_box", "from", "start", "start_point", "to", "end", "end_point", "x", "y", "x1", "y1", "x2", "y2")
+_STRINGS = ("text", "content", "value", "direction", "key", "keys", "app", "app_name", "input")
+_IGNORED = ("thought", "explanation", "duration", "seconds", "time", "element", "button", "clicks", "id", "reason", "description", "amount")
+
+
+class Action(NamedTuple):
+    """kind: "click", "type", "scroll"...; its numbers, coordinates in 0..1000; its strings: text, key, direction, app."""
+
+    kind: str
+    numbers: tuple[float, ...]
+    strings: tuple[str, ...]
+
+    @property
+    def point(self) -> tuple[float, float] | None:
+        """Where it happens, or None."""
+        return (self.numbers[0], self.numbers[1]) if len(self.numbers) == 2 else None
+
+    @property
+    def text(self) -> str:
+        """Its strings together."""
+        return " ".join(self.strings)
+
+
+def kind_of(name: str) -> str:
+    """The usual name of an action."""
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip()).casefold()
+    return _SAME.get(name, _SAME.get(name.replace("_", ""), name))
+
+
+def parse_action(text: str) -> Action | None:
+    """`click(512, 300)`, `click [512, 300]`, `type("hello")`, `back`, `{"action": "click", "point": [512, 300]}`; else None."""
+    if len(text) > MAX_CHARACTERS:
+        return None
+    text = fold(text).strip("`").strip()
+    if text.startswith("json"):
+        text = text[4:].strip()
+    if text.startswith(("{", "[")):
+        return _from_json(text)
+    match = _CALL.fullmatch(text)
+    if match is None:
+        return None
+    directed = _WITH_DIRECTION.fullmatch(match[1].casefold())
+    if directed and match[2] in ("", "()"):
+        return Action("scroll", (), (directed[1] or directed[2],))
+    return _call(kind_of(match[1]), match[2].strip())
+
+
+def _call(kind: str, text: str) -> Action | None:
+    """The arguments of one call; its bracket must close at the end, and commas stand between values."""
+    numbers: list[float] = []
+    strings: list[str] = []
+    position, depth, after_value, closed = 0, 0, False, False
+    while position < len(text):
+        match = _TOKEN.match(text, position)
+        if match is None or closed:
+            return None
+        position = match.end()
+        token, mark = match.lastgroup, match["mark"]
+        if mark in ("(", "["):
+            if after_value and depth == 0:
+                return None
+            depth, after_value = depth + 1, False
+        elif mark in (")", "]"):
+            depth -= 1
+            closed, after_value = depth == 0 and kind != "drag", True
+            if depth < 0:
+                return None
+        elif mark == ",":
+            after_value = False
+        elif token == "name":
+            if after_value and depth:
+                return None
+        elif token == "word" and kind == "drag" and match["word"].casefold() in ("from", "to"):
+            after_value = False
+        else:
+            if after_value:
+                return None
+            after_value = True
+            if token == "number":
+                numbers.append(float(match["number"]))
+            else:
+                strings.append(str(match[token or 0]).strip() if token == "word" else str(match[token or 0]))
+    return Action(kind, *_useful(kind, numbers, strings)) if depth == 0 else None
+
+
+def _useful(kind: str, numbers: list[float], strings: list[str]) -> tuple[tuple[float, ...], tuple[str, ...]]:
+    """Without the seconds of a wait and the amount of a scroll."""
+    return () if kind in ("wait", "back", "home") else tuple(numbers), tuple(strings)
+
+
+def _from_json(text: str) -> Action | None:
+    try:
+        data = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(data, list) and len(data) == 1:
+        data = data[0]
+    if not isinstance(data, dict):
+        return None
+    name = next((key for key in _KIND if isinstance(data.get(key), str)), None)
+    if name is None:
+        return None
+    fields = {key: value for key, value in data.items() if key != name}
+    for key in _INNER:
+        if isinstance(fields.get(key), dict):
+            fields |= fields.pop(key)
+    numbers: list[float] = []
+    strings: list[str] = []
+    for key in sorted(fields, key=lambda key: _POINT.index(key) if key in _POINT else 99):
+        if key in _POINT:
+            found = _coordinates(fields[key])
+            if found is None:
+                return None
+            numbers += found
+        elif key in _STRINGS:
+            values = fields[key] if isinstance(fields[key], list) else [fields[key]]
+            if not all(isinstance(value, str) for value in values):
+                return None
+            strings += values
+        elif key not in _IGNORED:
+            return None
+    return Action(kind_of(data[name]), tuple(numbers), tuple(strings))
+
+
+def _coordinates(value: Any) -> list[float] | None:
+    """A number, or a flat list of numbers, also as text."""
+    parts = value if isinstance(value, list) else [value]
+    numbers = []
+    for part in parts[:5]:
+        if isinstance(part, str) and re.fullmatch(r"\s*[0-9]{1,4}(?:\.[0-9]{1,6})?\s*", part):
+            part = float(part)
+        if isinstance(part, bool) or not isinstance(part, (int, float)):
+            return None
+        if abs(part) > 1e6:
+            return None
+        numbers.append(float(part))
+    return numbers
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise ValueError("a key twice")
+    return dict(pairs)
+
+
+def _refuse(name: str) -> float:
+    raise ValueError(f"{name} is no number")

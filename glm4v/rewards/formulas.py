@@ -1,0 +1,374 @@
+"""Mathematical answers: whether two shapes of `mathematics.py` are the same answer to the question."""
+
+import re
+from fractions import Fraction
+
+from glm4v.rewards import algebra, mathematics
+from glm4v.rewards.expression import ExpressionError, Tree, parse
+from glm4v.rewards.mathematics import Equation, Expression, Inequality, Items, Region, Shape
+from glm4v.rewards.statement import cores, hedge
+from glm4v.rewards.text import fold, unwrap
+
+PERIODS = 6  # of an integer parameter that are compared
+MAX_SET = 12  # elements of sets that are matched in any order
+_ORDERED = re.compile(
+    r"coordinate|vector|ordered|in order|order of|sequence|ratio|respectively|point|rank|position|first .* terms|next .* terms"
+    r"|ascending|descending|increasing|decreasing|依次|分别|坐标|顺序|从小到大|从大到小|排列|向量|矩阵|matrix|midpoint|vertex|terms",
+    re.IGNORECASE,
+)
+_INTEGRAL = re.compile(r"\\int|∫|integra|antiderivative|primitive|积分|原函数", re.IGNORECASE)
+_UNKNOWN = re.compile(r"\b(?:solve for|find|value of|what is|for which|求)\s+\$?([a-zA-Z])\b(?!')")
+_FACTOR = re.compile(r"factor|分解", re.IGNORECASE)
+_EXPAND = re.compile(r"\bexpand|multiply out|展开", re.IGNORECASE)
+_PRIMES = re.compile(r"prime fact|product of primes|质因数|素因数", re.IGNORECASE)
+_SIMPLIFY = re.compile(r"simplif|lowest terms|simplest|化简|最简|rationali[sz]e|reduce", re.IGNORECASE)
+_COMPUTE = re.compile(r"\d\s*(?:[-+*/×÷^·]|\\times|\\div|\\cdot)\s*\(?\s*-?\d")
+_FAMILY = re.compile(r"integer|\\in \\mathbb|∈|general solution|all solutions|整数|通解", re.IGNORECASE)
+_MATHEMATICAL = re.compile(r"[0-9=+*/^<>√π∞|≥≤≠\\{}()\[\]∪∅ℝ]|infinity|无解|空集")
+_SPOKEN = tuple(
+    (re.compile(pattern, re.IGNORECASE), sign)
+    for pattern, sign in (
+        (r"(?:the )?(?:positive )?square root of |根号", "√"),
+        (r"(?:the )?cube root of |三次根号", "∛"),
+        (r"(?<=[\w)]) squared\b|(?<=\w)的平方", "^2"),
+        (r"(?<=[\w)]) cubed\b|(?<=\w)的立方", "^3"),
+        (r"(?<=[\w)]) (?:raised )?to the power (?:of )?(?=[\w(])", "^"),
+        (r"(?<=[\w)]) plus (?=[\w(])|(?<=\w)加(?=\w)", " + "),
+        (r"(?<=[\w)]) minus (?=[\w(])|(?<=\w)减(?=\w)", " - "),
+        (r"(?<=[\w)]) times (?=[\w(])|(?<=\w)乘以?(?=\w)", " * "),
+        (r"(?<=[\w)]) (?:divided by|over) (?=[\w(])", " / "),
+    )
+)
+_RATIO = re.compile(r"^\s*([^:,=]+(?::[^:,=]+){1,5})\s*$")
+
+
+def read(text: str, truth: str, question: str | None) -> bool | None:
+    """The reader of mathematics: None where the truth is none, else whether the answer is the same."""
+    ratio = _ratio(truth)
+    if ratio is not None:
+        given = _ratio(text, spoken=True)
+        for core in cores(text, question) if given is None and hedge(text, truth) is None else []:
+            given = given or _ratio(core.rpartition("=")[2], spoken=True)
+        return given is not None and _proportional(given, ratio)
+    right = mathematics.read(truth)
+    if right is None or not _MATHEMATICAL.search(truth):
+        return None
+    if given_back(text, truth, question):
+        return False
+    text = _written(text)
+    shape = mathematics.read(text)
+    if shape is not None:
+        return same(shape, right, question, truth)
+    if hedge(_signs_aside(text), truth) is not None:
+        return False
+    for core in cores(text, question):
+        shape = mathematics.read(core)
+        if shape is None and re.search(r"[=]", core):
+            shape = mathematics.read(_after_words(core))
+        if shape is not None:
+            return same(shape, right, question, truth)
+    return False
+
+
+def _written(text: str) -> str:
+    """Roots and operations in words as signs: the square root of 7, 根号7, x squared."""
+    for pattern, sign in _SPOKEN:
+        text = pattern.sub(sign, text)
+    return text
+
+
+def _signs_aside(text: str) -> str:
+    """The text without bars and signs that are mathematics."""
+    return re.sub(r"[|±]|\\pm|\bnot equal\b", " ", text)
+
+
+def _after_words(text: str) -> str:
+    """The equation at the end of a clause: "the wavelength is λ = v/f" keeps "λ = v/f"."""
+    left, _, right = text.partition("=")
+    return f"{left.split()[-1] if left.split() else ''} = {right}"
+
+
+def same(given: Shape, right: Shape, question: str | None, truth: str = "") -> bool:
+    """Whether two shapes are the same answer."""
+    try:
+        return _same(given, right, question, truth)
+    except (ExpressionError, RecursionError):
+        return False
+
+
+def _same(given: Shape, right: Shape, question: str | None, truth: str) -> bool:
+    if isinstance(right, Region):
+        region = mathematics.as_region(given)
+        return region is not None and _same_region(region, right, question)
+    if isinstance(right, Inequality):
+        return (
+            isinstance(given, Inequality)
+            and given.strict == right.strict
+            and algebra.proportional(given.difference, right.difference) == 1
+        )
+    if isinstance(right, Items):
+        return _same_items(given, right, question)
+    if isinstance(given, Items) and len(given.parts) == 1 and given.kind == "set":
+        given = given.parts[0]
+    if isinstance(right, Equation):
+        return _same_equation(given, right, question, truth)
+    if not isinstance(right, Expression):
+        return False
+    tree = _value_of(given, question)
+    return tree is not None and _same_expression(tree, right.tree, question)
+
+
+def _value_of(given: Shape, question: str | None) -> Tree | None:
+    """The expression, or the last side of an equation of a label or of equal expressions."""
+    if isinstance(given, Expression):
+        return given.tree
+    if not isinstance(given, Equation) or given.sides[-1] is None:
+        return None
+    last = given.sides[-1]
+    label = mathematics._LABEL.fullmatch(given.label) is not None
+    if label and question:
+        asked = _UNKNOWN.search(question)
+        plain = re.fullmatch(r"[A-Za-z]", given.label)
+        if asked and plain and asked[1] != given.label and asked[1].islower() and asked[1] not in "ai":
+            return None
+    compact = re.sub(r"[\s$\\{}]", "", fold(question or ""))
+    asked_for = re.sub(r"[\s$\\{}]", "", given.label) in compact
+    for index, side in enumerate(given.sides[:-1]):
+        if index == 0 and (label or asked_for):
+            if side is None or not _is_constant(side):
+                continue
+        if side is None or not _equal_loosely(side, last):
+            return None
+    return last
+
+
+def _is_constant(tree: Tree) -> bool:
+    return not algebra.variables(tree)
+
+
+def _equal_loosely(one: Tree, other: Tree) -> bool:
+    try:
+        if not algebra.variables(one) and not algebra.variables(other):
+            exact = algebra.is_whole(other) and not algebra.is_decimal(one)
+            return algebra.near(algebra.evaluate(one), algebra.evaluate(other), 0.0 if exact else algebra.LOOSE)
+        return algebra.equal(one, other)
+    except ExpressionError:
+        return False
+
+
+def _same_expression(given: Tree, right: Tree, question: str | None) -> bool:
+    question = question or ""
+    infinite = [_infinite(tree) for tree in (given, right)]
+    if any(infinite):
+        return infinite[0] == infinite[1]
+    if _INTEGRAL.search(question) and _constant_of(right):
+        return _same_up_to_constant(given, right)
+    if _FAMILY.search(question) and algebra.variables(right) & {"n", "k", "m"} and len(algebra.variables(right)) == 1:
+        return _same_family([given], [right])
+    if not algebra.equal(given, right):
+        percent = re.search(r"percent|%|百分", question) is not None
+        if percent and given[0] == "percent" and right[0] != "percent":
+            return algebra.equal(given[1], right)
+        return percent and right[0] == "percent" and given[0] == "number" and algebra.equal(given, right[1])
+    return _has_form(given, right, question)
+
+
+def _has_form(given: Tree, right: Tree, question: str) -> bool:
+    """Whether the answer has the form that was asked for: factors, a sum, primes, something simple, a worked-out value."""
+    if _PRIMES.search(question):
+        return algebra.some(right, lambda part: part[0] == "product") <= _is_prime_product(given)
+    if _FACTOR.search(question) and right[0] in ("product", "power"):
+        return given[0] in ("product", "power") and _degree(given) <= _degree(right)
+    if _EXPAND.search(question) and right[0] == "sum":
+        return given[0] == "sum" and not algebra.some(
+            given, lambda part: part[0] in ("product", "power") and any(isinstance(p, tuple) and p[0] == "sum" for p in part[1:2])
+        )
+    if _SIMPLIFY.search(question) and _size(given) > 2 * _size(right) + 4:
+        return False
+    if _COMPUTE.search(question) and right[0] == "number" and given[0] in ("sum", "product", "quotient", "power"):
+        asked = set(re.findall(r"\d+(?:\.\d+)?", question))
+        return not _numbers(given) <= {Fraction(number) for number in asked if len(number) < 40}
+    return True
+
+
+def _numbers(tree: Tree) -> set[Fraction]:
+    if tree[0] == "number":
+        return {abs(tree[1])}
+    return {value for part in tree[1:] if isinstance(part, tuple) for value in _numbers(part)}
+
+
+def _size(tree: Tree) -> int:
+    return 1 + sum(_size(part) for part in tree[1:] if isinstance(part, tuple))
+
+
+def _degree(tree: Tree) -> int:
+    """The largest sum inside a product: x^2 - 9 is 2, (x - 3)(x + 3) is 1."""
+    if tree[0] == "power" and isinstance(tree[1], tuple) and tree[1][0] == "variable" and tree[2][0] == "number":
+        return int(min(abs(tree[2][1]), 99))
+    return max([1, *(_degree(part) for part in tree[1:] if isinstance(part, tuple))])
+
+
+def _is_prime_product(tree: Tree) -> bool:
+    if tree[0] == "number":
+        value = tree[1]
+        return value.denominator == 1 and 1 < value < 10**6 and all(value % n for n in range(2, int(value**0.5) + 1))
+    if tree[0] == "power":
+        return _is_prime_product(tree[1]) and tree[2][0] == "number"
+    return tree[0] == "product" and all(_is_prime_product(part) for part in tree[1:])
+
+
+def _infinite(tree: Tree) -> int:
+    """1 for infinity, -1 for minus infinity, 0 for what is finite."""
+    if tree == ("constant", "infinity"):
+        return 1
+    return -1 if tree == ("product", ("number", Fraction(-1), False), ("constant", "infinity")) else 0
+
+
+def _constant_of(tree: Tree) -> str | None:
+    """The integration constant among the terms of a sum."""
+    terms = tree[1:] if tree[0] == "sum" else ()
+    single = [term[1] for term in terms if term[0] == "variable" and term[1] in ("C", "c", "K", "k", "C_1", "c_1")]
+    return single[0] if len(single) == 1 else None
+
+
+def _same_up_to_constant(given: Tree, right: Tree) -> bool:
+    mine, theirs = _constant_of(given), _constant_of(right)
+    if mine is None or theirs is None:
+        return False
+    names = sorted(algebra.variables(right) - {theirs})
+    if algebra.variables(given) - {mine} - set(names):
+        return False
+    without = [("sum", *(term for term in tree[1:] if term != ("variable", name))) for tree, name in ((given, mine), (right, theirs))]
+    return algebra.differ_by_constant(without[0], without[1], names)
+
+
+def _same_equation(given: Shape, right: Equation, question: str | None, truth: str) -> bool:
+    if len(right.sides) != 2 or right.sides[1] is None:
+        return False
+    solved = re.fullmatch(r"\\?[A-Za-z]+(?:_\{?\w+\}?)?(?:\s*\(\w\))?'?|\(\w,\s*\w\)", right.label) is not None
+    parameters = algebra.variables(right.sides[1])
+    if _FAMILY.search(f"{question or ''} {truth}") and parameters & {"n", "k", "m"} and len(parameters) == 1:
+        mine = given.sides[-1] if isinstance(given, Equation) else given.tree if isinstance(given, Expression) else None
+        return mine is not None and _same_family([mine], [right.sides[1]])
+    if isinstance(given, Expression):
+        return solved and _same_expression(given.tree, right.sides[1], question)
+    if not isinstance(given, Equation):
+        return False
+    if given.label == right.label and given.sides[-1] is not None and solved and right.label not in ("x", "y"):
+        tree = _value_of(given, question)
+        if tree is not None and _same_expression(tree, right.sides[1], question):
+            return True
+    if len(given.sides) != 2 or given.sides[0] is None or given.sides[1] is None or right.sides[0] is None:
+        return given.label == right.label and given.sides[-1] is not None and algebra.equal(given.sides[-1], right.sides[1])
+    return algebra.same_zeros(
+        algebra.difference(given.sides[0], given.sides[1]), algebra.difference(right.sides[0], right.sides[1])
+    )
+
+
+def _same_family(given: list[Tree], right: list[Tree]) -> bool:
+    """Whether the same numbers come out for all integers: pi + 2 pi n and (2k + 1) pi."""
+    values = []
+    for trees in (given, right):
+        found: list[list[float]] = [[], []]
+        for tree in trees:
+            names = algebra.variables(tree)
+            if len(names) != 1:
+                return False
+            for n in range(-5 * PERIODS, 5 * PERIODS + 1):
+                value = complex(algebra.evaluate(tree, {next(iter(names)): complex(n)}))
+                if abs(value.imag) > 1e-9:
+                    return False
+                found[1].append(value.real)
+                if abs(n) <= PERIODS // 2:
+                    found[0].append(value.real)
+        values.append(found)
+    (few_mine, all_mine), (few_theirs, all_theirs) = values
+    return _within(few_mine, all_theirs) and _within(few_theirs, all_mine)
+
+
+def _within(few: list[float], many: list[float]) -> bool:
+    return all(any(abs(value - other) < 1e-6 * max(1.0, abs(value)) for other in many) for value in few)
+
+
+def _same_region(given: Region, right: Region, question: str | None) -> bool:
+    if given.variable and right.variable and given.variable != right.variable:
+        return False
+    if len(given.intervals) != len(right.intervals):
+        return False
+    for mine, theirs in zip(given.intervals, right.intervals, strict=True):
+        if mine[2:] != theirs[2:]:
+            return False
+        for one, other in zip(mine[:2], theirs[:2], strict=True):
+            if one != other and not abs(one - other) <= algebra.LOOSE * max(abs(one), abs(other)) + 1e-12:
+                return False
+    return True
+
+
+def _same_items(given: Shape, right: Items, question: str | None) -> bool:
+    if not isinstance(given, Items):
+        if isinstance(given, Region) and right.kind == "tuple":  # (1, 2) has no other spelling than a pair
+            return False
+        given = Items((given,), "set")
+    if len(given.parts) != len(right.parts) or len(right.parts) > MAX_SET and right.kind != "tuple":
+        return False
+    ordered = right.kind == "tuple" or (
+        right.kind == "list" and question is not None and _ORDERED.search(question) is not None
+    )
+    if right.kind == "tuple" and given.kind == "set":
+        return False
+    if right.kind in ("set", "list") and given.kind == "tuple" and len(right.parts) > 1 and right.kind == "set":
+        return False
+    if ordered:
+        return all(_same(mine, theirs, None, "") for mine, theirs in zip(given.parts, right.parts, strict=True))
+    remaining = list(given.parts)
+    for theirs in right.parts:
+        match = next((mine for mine in remaining if _same(mine, theirs, None, "")), None)
+        if match is None:
+            return False
+        remaining.remove(match)
+    return True
+
+
+def _ratio(text: str, spoken: bool = False) -> list[Fraction] | None:
+    """3:4, 2:3:5, and in answers 3 to 4, 3比4, 3/4."""
+    text = unwrap(text).replace("\\colon", ":").replace("∶", ":").replace("：", ":").replace("比", ":")
+    if spoken:
+        text = re.sub(r"(?<=\d)\s+to\s+(?=\d)", ":", text)
+        text = re.sub(r"^\s*(?:\\frac\{(\d+)\}\{(\d+)\}|(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?))\s*$", lambda m: f"{m[1] or m[3]}:{m[2] or m[4]}", text)
+    match = _RATIO.match(text)
+    if match is None:
+        return None
+    parts = []
+    for part in match[1].split(":"):
+        try:
+            value = algebra.evaluate(parse(part.strip()))
+        except ExpressionError:
+            return None
+        if not isinstance(value, Fraction) or value <= 0:
+            return None
+        parts.append(value)
+    return parts
+
+
+def _proportional(given: list[Fraction], right: list[Fraction]) -> bool:
+    return len(given) == len(right) and all(a * right[0] == b * given[0] for a, b in zip(given, right, strict=True))
+
+
+def given_back(text: str, truth: str, question: str | None) -> bool:
+    """Whether the answer is an expression or equation of the question, and the truth is written otherwise."""
+    if not question or len(text) > 200:
+        return False
+    asked, given, right = (_compact(part) for part in (question, text, truth))
+    if given == right or len(given) < 3 or not re.search(r"[-+*/^=<>(]|\\|[²³√!]", given[1:]):
+        return False
+    at = asked.find(given)
+    while at >= 0:
+        before, after = asked[at - 1 : at], asked[at + len(given) : at + len(given) + 1]
+        if not (before.isdigit() and given[0].isdigit()) and not (after.isdigit() and given[-1].isdigit()):
+            return True
+        at = asked.find(given, at + 1)
+    return False
+
+
+def _compact(text: str) -> str:
+    return re.sub(r"[\s$]|\\left|\\right|\\[,;!]", "", unwrap(text)).replace("\\cdot", "*").replace("×", "*").replace("\\times", "*")

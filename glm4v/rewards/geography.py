@@ -1,0 +1,24 @@
+"""Geography: places by any of their names, directions, coordinates, scales, times and dates, measured values."""
+
+import re
+
+from glm4v.rewards import choice, clock, names, open_answer, places, values
+from glm4v.rewards.quantity import Rules
+
+_TABLES = ("places", "words", "things")
+
+
+def located(text: str, truth: str, question: str | None) -> bool | None:
+    """A place followed by the country or part of the world that it lies in is one answer."""
+    match = re.match(r"^([^,，]+?)\s*[,，]\s*(?:the capital of |in )?([^,，]+)$", text)
+    if match is None or re.search(r"[,，]| and ", truth):
+        return None
+    if names.place_size(match[2]) > names.place_size(truth):
+        return names.same(match[1], truth, question, _TABLES)
+    return None
+
+
+check = open_answer.verifier(
+    (choice.read, places.read, clock.read, located, values.reader(Rules(measured=True))),
+    lists=(open_answer.words(*_TABLES),),
+)

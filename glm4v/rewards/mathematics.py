@@ -1,0 +1,412 @@
+"""What a mathematical answer is: an expression, an equation, a region of the real line, a set or a tuple, and so on.
+
+`read` gives one of the shapes below for a text, or None. Regions are unions of intervals; a pair in round brackets is a
+tuple that may also be read as an open interval.
+"""
+
+import re
+from functools import lru_cache
+from typing import NamedTuple, TypeAlias, Union
+
+from glm4v.rewards import algebra
+from glm4v.rewards.expression import MAX_CHARACTERS, ExpressionError, Tree, parse, plain_mathematics
+from glm4v.rewards.quantity import read as read_quantity
+
+MAX_PARTS = 40
+MAX_DEPTH = 3
+INFINITY = float("inf")
+
+
+class Expression(NamedTuple):
+    tree: Tree
+
+
+class Equation(NamedTuple):
+    """The sides of a = b = c, and as text what the first was."""
+
+    sides: tuple[Tree | None, ...]
+    label: str
+
+
+class Inequality(NamedTuple):
+    """greater - smaller > 0, or >= 0, in two or more variables."""
+
+    difference: Tree
+    strict: bool
+
+
+class Region(NamedTuple):
+    """Disjoint intervals in order: (low, high, low is in, high is in)."""
+
+    intervals: tuple[tuple[float, float, bool, bool], ...]
+    variable: str = ""
+
+
+class Items(NamedTuple):
+    """Parts in an order that binds (a tuple, a vector) or not (a set), or that the question decides (a plain list)."""
+
+    parts: tuple["Shape", ...]
+    kind: str  # "tuple", "set" or "list"
+    label: str = ""
+
+
+Shape: TypeAlias = Union[Expression, Equation, Inequality, Region, Items]
+
+_EMPTY = {"∅", "\\varnothing", "\\emptyset", "{}", "\\{\\}", "{ }", "empty set", "the empty set", "no solution", "no solutions"}
+_EMPTY |= {"no real solution", "no real solutions", "无解", "空集", "there is no solution", "there are no solutions", "no real roots"}
+_EMPTY |= {"Ø", "\\{ \\}", "none", "无实数解", "无实数根", "方程无解"}
+_REALS = {"R", "ℝ", "\\mathbb{R}", "\\R", "all real numbers", "all reals", "(-∞,∞)", "全体实数", "实数集", "一切实数", "任意实数"}
+_SIGNS = {"≤": "<=", "≥": ">=", "\\leq": "<=", "\\geq": ">=", "\\le": "<=", "\\ge": ">=", "≠": "!=", "\\neq": "!=", "\\ne": "!="}
+_SIGNS |= {"\\lt": "<", "\\gt": ">", "≦": "<=", "≧": ">=", "⩽": "<=", "⩾": ">=", "\\leqslant": "<=", "\\geqslant": ">=", "=<": "<="}
+_MARKS = {"\\cup": "∪", "\\cap": "∩", "\\in": "∈", "\\pm": "±", "\\langle": "⟨", "\\rangle": "⟩", "\\lor": " or ", "\\land": " and "}
+_MARKS |= {"\\vee": " or ", "\\wedge": " and ", "\\setminus": "∖", "\\backslash": "∖", "或": " or ", "且": " and ", "和": " and "}
+_MARKS |= {"\\mathbb{Z}": "Z", "ℤ": "Z", "\\Z": "Z", "\\mathbb{R}": "ℝ", "\\mathbb R": "ℝ", "\\ldots": "…", "\\dots": "…", "...": "…"}
+_LABEL = re.compile(
+    r"(?:[A-Za-z\u0370-\u03ff]|\\[a-z]+)(?:_\{?[A-Za-z0-9]{1,6}\}?|[₀-₉])?'{0,3}(?:\s*\([A-Za-z0-9, ]{1,12}\))?"
+    r"|\\?(?:d|frac\{?d)\^?\d?[A-Za-z]?\}?/?\{?d[A-Za-z](?:\^\d)?\}?|[Dd]/?d[A-Za-z]|\\[a-z]+ [A-Z]{1,3}|[A-Z]{2,3}|∠[A-Z]{1,3}"
+    r"|P\s*\([^=()]{1,20}\)|\\frac\{d\^?\d?[a-z]\}\{d[a-z]\^?\d?\}|\|[A-Z]{1,3}\||[xyz],\s*[xyz](?:,\s*z)?|\([xyz],\s*[xyz](?:,\s*z)?\)"
+)
+_MATRIX = re.compile(r"\\begin\{([pbvB]?matrix|array|cases)\}(?:\{[clr|]*\})?(.*?)\\end\{\1\}", re.S)
+_INTERVAL = re.compile(r"^([\[\]()])(.+),(.+)([\[\]()])$")
+
+
+@lru_cache(maxsize=4096)
+def read(text: str) -> Shape | None:
+    """The shape of all of `text`, or None."""
+    if len(text) > MAX_CHARACTERS:
+        return None
+    try:
+        return _shape(_spelled(text), 0)
+    except (ExpressionError, RecursionError):
+        return None
+
+
+def _spelled(text: str) -> str:
+    text = re.sub(r"\\left\s*\\?([{(\[|])|\\right\s*\\?([})\]|])", lambda m: "\\" + (m[1] or m[2]) if (m[1] or m[2]) in "{}" else (m[1] or m[2]), text)
+    for old, new in (*_SIGNS.items(), *_MARKS.items()):
+        if old in text:
+            text = re.sub(re.escape(old) + (r"(?![A-Za-z])" if old[-1].isalpha() and old[0] == "\\" else ""), f" {new} " if new not in "()" else new, text)
+    text = re.sub(r"(?<=[^,]),?\s*(?:where|for|for any|for all|with)?\s*(?:any )?\s*(?:integers? )?[nkm]\s*∈\s*Z\s*$", "", text)
+    return re.sub(r",?\s*(?:where|for|with)\s+[nkm] is (?:any|an) integer\s*$", "", text).strip()
+
+
+def _shape(text: str, depth: int) -> Shape | None:
+    text = text.strip().strip(",;").strip()
+    compact = text.replace(" ", "")
+    if not text or depth > MAX_DEPTH:
+        return None
+    if text.casefold() in _EMPTY or compact in _EMPTY:
+        return Items((), "set")
+    if text in _REALS or compact in _REALS:
+        return Region(((-INFINITY, INFINITY, False, False),))
+    matrix = _MATRIX.fullmatch(text)
+    if matrix:
+        rows = [row for row in re.split(r"\\\\", matrix[2]) if row.strip()]
+        return _items([_row(row, depth) for row in rows], "tuple")
+    member = re.match(r"^([A-Za-z])\s*∈\s*(.+)$", text)
+    if member:
+        inner = _shape(member[2], depth + 1)
+        return _as_region(inner, member[1]) or inner
+    if "∪" in text or "∩" in text or "∖" in text:
+        return _combined(text, depth)
+    if re.search(r"\s(?:or|and)\s", text):
+        return _joined(text, depth)
+    if re.search(r"[<>]|!=", text):
+        return _inequalities(text, depth)
+    return _bracketed(text, depth) or _listed(text, depth) or _equation(text, depth)
+
+
+def _row(text: str, depth: int) -> Shape | None:
+    cells = text.split("&")
+    if len(cells) == 1:
+        return _shape(text, depth + 1)
+    return _items([_shape(cell, depth + 1) for cell in cells], "tuple")
+
+
+def _items(parts: list[Shape | None], kind: str, label: str = "") -> Items | None:
+    whole = tuple(part for part in parts if part is not None)
+    return Items(whole, kind, label) if len(whole) == len(parts) <= MAX_PARTS else None
+
+
+def split(text: str, separators: str) -> list[str]:
+    """Parts between separators that stand outside of all brackets. A comma between groups of three digits is none."""
+    parts, depth, start = [], 0, 0
+    for position, mark in enumerate(text):
+        if mark in "([{⟨":
+            depth += 1
+        elif mark in ")]}⟩":
+            depth -= 1
+        elif depth == 0 and mark in separators:
+            thousands = mark == "," and re.match(r",[0-9]{3}(?![0-9])", text[position : position + 5])
+            if thousands and re.search(r"(?<![0-9])[0-9]{1,3}$", text[start:position]) and not text[position + 4 :].startswith(", "):
+                continue
+            parts.append(text[start:position])
+            start = position + 1
+    return [*parts, text[start:]]
+
+
+def _bracketed(text: str, depth: int) -> Shape | None:
+    """{1, 2}, {x | x > 1}, (1, 2), [1, 2), ⟨1, 2⟩; None where the brackets do not close over all of it."""
+    text = text.replace("\\{", "{").replace("\\}", "}")
+    label, sign, rest = text.partition("=")
+    if sign and _LABEL.fullmatch(label.strip()) and rest.strip()[:1] in ("(", "{", "[", "⟨"):
+        inner = _bracketed(rest.strip(), depth)
+        return inner._replace(label=label.strip()) if isinstance(inner, Items) else inner
+    point = re.match(r"^[A-Z]\s*(\(.+,.+\))$", text)
+    if point:
+        text = point[1]
+    if len(text) < 2 or text[0] not in "{([⟨]" or text[-1] not in "})]⟩[":
+        return None
+    inside = text[1:-1]
+    parts = split(inside, ",;")
+    if text[0] == "{" and text[-1] == "}":
+        condition = re.match(r"^\s*([a-z])\s*(?:∈\s*ℝ\s*)?(?:\||:|\\mid)\s*(.+)$", inside)
+        if condition:
+            return _shape(condition[2], depth + 1)
+        return _items([_shape(part, depth + 1) for part in parts], "set") if len(parts) > 1 or depth == 0 else None
+    if len(parts) < 2:
+        return None
+    if len(parts) == 2 and (text[0] + text[-1] != "()") and text[0] not in "⟨{":
+        interval = _interval(text[0], parts[0], parts[1], text[-1])
+        if interval is not None:
+            return interval
+    if text[0] + text[-1] in ("()", "⟨⟩", "[]"):
+        if text[0] == "(" and re.search(r"[∞]|infty|infinity", inside):
+            return _interval("(", parts[0], parts[1], ")")
+        return _items([_shape(part, depth + 1) for part in parts], "tuple")
+    return None
+
+
+def _interval(opening: str, low: str, high: str, closing: str) -> Region | None:
+    ends = (_bound(low), _bound(high))
+    if ends[0] is None or ends[1] is None or ends[0] > ends[1]:
+        return None
+    return Region(((ends[0], ends[1], opening == "[", closing == "]"),))
+
+
+def _bound(text: str) -> float | None:
+    """A number or plus or minus infinity."""
+    bare = plain_mathematics(text).replace(" ", "").replace("\\", "")
+    if bare in ("infinity", "+infinity", "inf", "+inf", "infty", "+infty"):
+        return INFINITY
+    if bare in ("-infinity", "-inf", "-infty"):
+        return -INFINITY
+    try:
+        value = complex(algebra.evaluate(parse(text)))
+    except ExpressionError:
+        return None
+    return value.real if abs(value.imag) < 1e-9 else None
+
+
+def _as_region(shape: Shape | None, variable: str = "") -> Region | None:
+    """A region, also from a pair in round brackets."""
+    if isinstance(shape, Region):
+        return shape._replace(variable=variable or shape.variable)
+    if isinstance(shape, Items) and shape.kind == "tuple" and len(shape.parts) == 2 and not shape.label:
+        ends = [_number(part) for part in shape.parts]
+        if ends[0] is not None and ends[1] is not None and ends[0] < ends[1]:
+            return Region(((ends[0], ends[1], False, False),), variable)
+    return None
+
+
+as_region = _as_region
+
+
+def _number(shape: Shape) -> float | None:
+    if not isinstance(shape, Expression):
+        return None
+    try:
+        value = complex(algebra.evaluate(shape.tree))
+    except ExpressionError:
+        return None
+    return value.real if abs(value.imag) < 1e-9 else None
+
+
+def _combined(text: str, depth: int) -> Shape | None:
+    """A ∪ B, A ∩ B, ℝ ∖ {a}."""
+    if "∖" in text:
+        whole, _, points = text.partition("∖")
+        hole = _shape(points, depth + 1)
+        values = [_number(part) for part in hole.parts] if isinstance(hole, Items) else [None]
+        region = _as_region(_shape(whole, depth + 1))
+        if region is None or any(value is None for value in values):
+            return None
+        return _without(region, [value for value in values if value is not None])
+    parts = [_as_region(_shape(part, depth + 1)) for part in re.split("∪" if "∪" in text else "∩", text)]
+    if any(part is None for part in parts):
+        return None
+    regions = [part for part in parts if part is not None]
+    return union(regions) if "∪" in text else intersection(regions)
+
+
+def _joined(text: str, depth: int) -> Shape | None:
+    """x < 1 or x > 7; x > 1 and x < 7; x = 2 or x = 3; 2, 5 and 9."""
+    alternatives = re.split(r",?\s+or\s+", text)
+    if len(alternatives) > 1:
+        shapes = [_shape(part, depth + 1) for part in alternatives]
+        regions = [_as_region(shape) if isinstance(shape, Region) else None for shape in shapes]
+        if all(region is not None for region in regions):
+            return union([region for region in regions if region is not None])
+        flat: list[Shape | None] = []
+        for shape in shapes:
+            flat += list(shape.parts) if isinstance(shape, Items) and shape.kind == "list" else [shape]
+        return None if any(isinstance(shape, Region) for shape in shapes) else _items(flat, "set")
+    parts = re.split(r",?\s+and\s+", text)
+    if re.search(r"[<>]|!=", text):
+        regions = [_as_region(_shape(part, depth + 1)) for part in parts]
+        return None if None in regions else intersection([region for region in regions if region is not None])
+    return _listed(", ".join(parts), depth)
+
+
+def _listed(text: str, depth: int) -> Items | None:
+    """2, 5, 9 or 2; 5; 9; and ±3 as both signs."""
+    parts = split(text, ";") if ";" in text else split(text, ",")
+    if len(parts) > 1:
+        flat: list[Shape | None] = []
+        for part in parts:
+            shape = _shape(part, depth + 1)
+            flat += list(shape.parts) if isinstance(shape, Items) and shape.kind == "set" and "±" in part else [shape]
+        return _items(flat, "list")
+    if text.count("±") == 1:
+        return _items([_shape(text.replace("±", sign), depth + 1) for sign in "+-"], "set")
+    return None
+
+
+def _equation(text: str, depth: int) -> Shape | None:
+    sides = text.split("=")
+    if len(sides) == 1:
+        return Expression(_side(text))
+    if len(sides) > 6 or any(not side.strip() for side in sides):
+        return None
+    trees: list[Tree | None] = []
+    for index, side in enumerate(sides):
+        label = index == 0 and _LABEL.fullmatch(side.strip()) is not None
+        try:
+            trees.append(_side(side))
+        except ExpressionError:
+            if not label:
+                return None
+            trees.append(None)
+    return Equation(tuple(trees), sides[0].strip())
+
+
+def _side(text: str) -> Tree:
+    if "±" in text:
+        raise ExpressionError("both signs")
+    try:
+        return parse(text)
+    except ExpressionError:
+        quantity = read_quantity(text)
+        if quantity is None or quantity.unit is not None:
+            raise
+        return quantity.tree
+
+
+def _inequalities(text: str, depth: int) -> Shape | None:
+    """a < x <= b; x > a; |x - a| < b; x != a; y > 2x + 1. Only solved for the variable: else it is the question."""
+    parts = re.split(r"(<=|>=|!=|<|>)", text)
+    sides, signs = parts[0::2], parts[1::2]
+    conditions = split(text, ",;")
+    if len(conditions) > 1:
+        regions = [_as_region(_shape(part, depth + 1)) for part in conditions]
+        return None if None in regions else intersection([region for region in regions if region is not None])
+    if len(signs) > 2 or (len(signs) == 2 and signs[0][0] != signs[1][0]):
+        return None
+    regions = []
+    for left, sign, right in zip(sides[:-1], signs, sides[1:], strict=True):
+        region = _half_line(left.strip(), sign, right.strip())
+        if region is None:
+            return _general(sides, signs)
+        regions.append(region)
+    if len({region.variable for region in regions}) > 1:
+        return None
+    return intersection(regions)
+
+
+_FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "!=": "!="}
+
+
+def _half_line(left: str, sign: str, right: str) -> Region | None:
+    variable = r"[A-Za-zα-ω]|\\[a-z]+"
+    if not re.fullmatch(variable, left):
+        if not re.fullmatch(variable, right):
+            return _distance(left, sign, right)
+        left, right, sign = right, left, _FLIPPED[sign]
+    bound = _bound(right)
+    if bound is None:
+        return None
+    if sign == "!=":
+        return _without(Region(((-INFINITY, INFINITY, False, False),), left), [bound])
+    closed = sign.endswith("=") and abs(bound) != INFINITY
+    if sign[0] == "<":
+        return Region(((-INFINITY, bound, False, closed),), left)
+    return Region(((bound, INFINITY, closed, False),), left)
+
+
+def _distance(left: str, sign: str, right: str) -> Region | None:
+    """|x - a| < b and |x - a| > b."""
+    if right.startswith("|"):
+        left, right, sign = right, left, _FLIPPED[sign]
+    match = re.fullmatch(r"\|\s*([a-z])\s*(?:([-+])([^|<>]+))?\|", left)
+    width = _bound(right)
+    if match is None or width is None or width <= 0 or sign == "!=":
+        return None
+    shift = _bound(match[3]) if match[3] else 0.0
+    if shift is None:
+        return None
+    middle = -shift if match[2] == "+" else shift
+    closed = sign.endswith("=")
+    if sign[0] == "<":
+        return Region(((middle - width, middle + width, closed, closed),), match[1])
+    return Region(
+        ((-INFINITY, middle - width, False, closed), (middle + width, INFINITY, closed, False)), match[1]
+    )
+
+
+def _general(sides: list[str], signs: list[str]) -> Inequality | None:
+    if len(signs) != 1 or signs[0] == "!=":
+        return None
+    left, right = parse(sides[0]), parse(sides[1])
+    if len(algebra.variables(left) | algebra.variables(right)) < 2:
+        return None
+    tree = algebra.difference(left, right) if signs[0][0] == ">" else algebra.difference(right, left)
+    return Inequality(tree, not signs[0].endswith("="))
+
+
+def union(regions: list[Region]) -> Region | None:
+    """All points of any of them, as disjoint intervals; None where the variables differ."""
+    if len({region.variable for region in regions} - {""}) > 1:
+        return None
+    merged: list[tuple[float, float, bool, bool]] = []
+    for low, high, low_in, high_in in sorted(part for region in regions for part in region.intervals):
+        if merged and (low < merged[-1][1] or (low == merged[-1][1] and (low_in or merged[-1][3]))):
+            before = merged[-1]
+            end = max((before[1], before[3]), (high, high_in))
+            merged[-1] = (before[0], end[0], before[2] or (low == before[0] and low_in), end[1])
+        else:
+            merged.append((low, high, low_in, high_in))
+    return Region(tuple(merged), max(region.variable for region in regions))
+
+
+def intersection(regions: list[Region]) -> Region | None:
+    """The points of all of them; None where the variables differ."""
+    if len({region.variable for region in regions} - {""}) > 1 or not regions:
+        return None
+    found = regions[0].intervals
+    for region in regions[1:]:
+        common = []
+        for one in found[:MAX_PARTS]:
+            for other in region.intervals[:MAX_PARTS]:
+                low, low_out = max((one[0], not one[2]), (other[0], not other[2]))
+                high, high_in = min((one[1], one[3]), (other[1], other[3]))
+                if low < high or (low == high and not low_out and high_in):
+                    common.append((low, high, not low_out, high_in))
+        found = tuple(common)
+    return Region(found, max(region.variable for region in regions))
+
+
+def _without(region: Region, points: list[float]) -> Region | None:
+    holes = []
+    for low, high in zip([-INFINITY, *sorted(points)], [*sorted(points), INFINITY], strict=True):
+        holes.append((low, high, False, False))
+    return intersection([region, Region(tuple(holes), region.variable)])

@@ -1,0 +1,274 @@
+"""Names and short texts: equal up to case, accents, articles, word endings, the question's own words, and known aliases.
+
+Aliases stand in data/*.txt, one thing a line. An answer is turned into keys, and must have those of the truth, in its
+order, and none besides. Chinese answers are compared as text: what stands around the truth must be harmless.
+"""
+
+import re
+from functools import cache, lru_cache
+from typing import NamedTuple
+
+from glm4v.rewards import numerals
+from glm4v.rewards.statement import cores, hedge, is_empty, question_words, stem
+from glm4v.rewards.tables import rows
+from glm4v.rewards.text import fold, unaccented
+
+MAX_PHRASE = 7  # words of an alias
+_HAN = re.compile(r"[\u3400-\u9fff]")
+_HAN_EMPTY = set("的了是为在有将做于该这那个其叫作属呈向第者也都则即它他她们我上中里着写说法方边侧处项市省国型类选应答案图所示:：,，.。!！ “”\"'《》()（）-")
+_HAN_TAIL = ("方向", "方", "边", "面", "侧", "色", "天", "季", "市", "省", "县", "河", "江", "山", "国", "图", "型", "症", "语", "世纪")
+_HAN_COUNT = re.compile(r"^(?:一|1)(?:个|只|条|张|种|辆|把|本|朵|棵|匹|头|艘|架|座|杯|块|位|名|件|颗|支|台)")
+_TOKEN = re.compile(r"#?\d+(?:[.,:]\d+)*|[^\W\d_]+(?:'[^\W\d_]+)*\d*|\+|\d+[^\W_]+")
+_DIRECTIONS = "left right front back up down forward backward above below top bottom".split()
+_NUMBERED = re.compile(r"(?:#|№|\b(?:no|nr|num|number)\.?)\s*(?=\d)", re.IGNORECASE)
+_INITIALISM = re.compile(r"\b(?:[^\W\d_]\.){2,}")
+_GENERIC = set("river mountain mount mt lake sea ocean canal city island islands desert republic kingdom state states".split())
+_SPELLINGS = {
+    **{"grey": "gray", "colour": "color", "centre": "center", "metre": "meter", "litre": "liter", "aluminium": "aluminum"},
+    **{"sulphur": "sulfur", "sulphuric": "sulfuric", "sulphate": "sulfate", "tyre": "tire", "jewellery": "jewelry"},
+    **{"theatre": "theater", "harbour": "harbor", "neighbour": "neighbor", "favourite": "favorite", "anticlockwise": "counterclockwise"},
+    **{"oestrogen": "estrogen", "haemoglobin": "hemoglobin", "oesophagus": "esophagus", "foetus": "fetus", "caesium": "cesium"},
+    **{"anaemia": "anemia", "leukaemia": "leukemia", "faeces": "feces", "mould": "mold", "plough": "plow", "aeroplane": "airplane"},
+    **{"forwards": "forward", "backwards": "backward", "upwards": "up", "upward": "up", "downwards": "down", "downward": "down"},
+    **{"leftward": "left", "leftwards": "left", "rightward": "right", "rightwards": "right", "northward": "north"},
+    **{"mitochondria": "mitochondrion", "bacteria": "bacterium", "nuclei": "nucleus", "fungi": "fungus", "men": "man", "&": "and"},
+    **{"children": "child", "women": "woman", "feet": "foot", "teeth": "tooth", "mice": "mouse", "geese": "goose", "people": "person"},
+    **{"leaves": "leaf", "wolves": "wolf", "knives": "knife", "alveoli": "alveolus", "alveolar": "alveolus", "stomata": "stoma"},
+    **{"tetrahedron": "tetrahedral", "octahedron": "octahedral", "chloroplasts": "chloroplast", "st": "saint", "vertically": "vertical"},
+    **{"horizontally": "horizontal", "increasing": "increase", "decreasing": "decrease", "phenomena": "phenomenon"},
+}
+_PEOPLE = re.compile(
+    r"\bwho(?:se|m)?\b|author|writer|poet|novelist|painter|composer|artist|sculptor|scientist|physicist|chemist|philosopher"
+    r"|president|leader|emperor|king|queen|explorer|inventor|architect|director|mathematician|person|actor|singer|谁",
+    re.IGNORECASE,
+)
+
+Key = tuple[str, ...]
+
+
+class Aliases(NamedTuple):
+    """Phrases, as tuples of keys, to the number of their thing; the forms of each thing."""
+
+    phrases: dict[Key, int]
+    han: dict[str, int]
+    forms: list[list[str]]
+
+
+@cache
+def aliases(tables: tuple[str, ...]) -> Aliases:
+    """The named tables of data/ as one; where two things share a name, that of the first table counts."""
+    phrases: dict[Key, int] = {}
+    han: dict[str, int] = {}
+    forms: list[list[str]] = []
+    for table in tables:
+        for row in rows(f"{table}.txt", "|"):
+            names = [name for name in row if name]
+            forms.append(names)
+            for name in names:
+                if _HAN.search(name):
+                    han.setdefault(name, len(forms) - 1)
+                else:
+                    phrases.setdefault(tuple(_words(name)), len(forms) - 1)
+    return Aliases(phrases, han, forms)
+
+
+@lru_cache(maxsize=8192)
+def _words(text: str) -> tuple[str, ...]:
+    """Tokens in one spelling: accents, case, endings and initialisms made alike; numbers in figures, ordinals as #n."""
+    text = _NUMBERED.sub("number ", fold(text))
+    text = _INITIALISM.sub(lambda letters: letters[0].replace(".", ""), text)
+    text = re.sub(r"\bhttps?://", "", text)
+    text = unaccented(text).casefold().replace("'s ", " ").replace("’", "'")
+    found = _TOKEN.findall(text)
+    result: list[str] = []
+    position = 0
+    while position < len(found):
+        for length in range(min(5, len(found) - position), 0, -1):
+            value = numerals.number_word(" ".join(found[position : position + length]))
+            if value is not None:
+                result.append(str(value))
+                position += length
+                break
+        else:
+            result.append(_token(found[position], position > 0))
+            position += 1
+    return tuple(result)
+
+
+def _token(word: str, later: bool) -> str:
+    word = _SPELLINGS.get(word, word)
+    ordinal = numerals.ordinal(word)
+    if ordinal is not None:
+        return f"#{ordinal}"
+    if word[0].isdigit():
+        return word.replace(",", "") if re.fullmatch(r"\d{1,3}(,\d{3})+", word) else word
+    if later and re.fullmatch(r"[ivx]+", word):
+        value = numerals.roman(word.upper())
+        if value is not None:
+            return str(value)
+    return _SPELLINGS.get(stem(word), stem(word))
+
+
+def keys(text: str, tables: tuple[str, ...]) -> list[str]:
+    """Words, with the longest known phrases replaced by the number of their thing."""
+    found, table = _words(text), aliases(tables).phrases
+    result, position = [], 0
+    while position < len(found):
+        for length in range(min(MAX_PHRASE, len(found) - position), 0, -1):
+            number = table.get(found[position : position + length])
+            if number is not None:
+                result.append(f"@{number}")
+                position += length
+                break
+        else:
+            result.append(found[position])
+            position += 1
+    return result
+
+
+def same(text: str, truth: str, question: str | None, tables: tuple[str, ...]) -> bool:
+    """Whether an answer names the truth and nothing else."""
+    if _HAN.search(text):
+        return _same_han(text, truth, question, tables)
+    forms = [truth] if not _HAN.search(truth) else _forms(truth, tables)
+    forms = [form for form in forms if not _HAN.search(form)]
+    text = re.sub(r"\b(the [\w-]+) ones?\b", r"\1", _NUMBERED.sub("number ", text))
+    if hedge(text, " ".join([truth, *forms])) is not None:
+        return False
+    return any(_same_latin(text, form, question, tables) for form in forms)
+
+
+def _same_latin(text: str, truth: str, question: str | None, tables: tuple[str, ...]) -> bool:
+    lent = _lent_keys(question or "", tables)
+    right = keys(truth, tables)
+    wanted = _needed(right, lent)
+    if not wanted:
+        return False
+    protected = frozenset(wanted)
+    for core in cores(text, question):
+        given = [key for key in keys(core, tables) if key in protected or not _lent(key, lent)]
+        if given == wanted or (_directions(tables) >= set(wanted) and sorted(given) == sorted(wanted)):
+            return True
+        if given and question and _PEOPLE.search(question) and _same_person(given, wanted, right):
+            return True
+    return False
+
+
+def _needed(right: list[str], lent: frozenset[str]) -> list[str]:
+    """The keys of a truth that an answer must have: those that the question does not say already."""
+    wanted = [key for key in right if not _lent(key, lent)]
+    if wanted and not all(key in _GENERIC for key in wanted):
+        return wanted
+    full = [key for key in right if not is_empty(key)]
+    return full or right
+
+
+def _lent(key: str, lent: frozenset[str]) -> bool:
+    return key not in ("right", "one") and (is_empty(key) or key in lent)
+
+
+@lru_cache(maxsize=512)
+def _lent_keys(question: str, tables: tuple[str, ...]) -> frozenset[str]:
+    """The keys of the words that the question lends, and of the things that it names but does not offer."""
+    lent = question_words(question)
+    table = aliases(tables).phrases
+    found = _words(question[:1000])
+    offered = {table.get((word,)) for word in found if stem(word) not in lent}
+    things = {table.get((word,)) for word in found if stem(word) in lent} - offered - {None}
+    phrases = {key for key in keys(question[:1000], tables) if key.startswith("@")} - {f"@{number}" for number in offered}
+    return lent | {f"@{number}" for number in things} | phrases
+
+
+@cache
+def _directions(tables: tuple[str, ...]) -> frozenset[str]:
+    """The keys of words that name a direction together in any order: forward and to the right."""
+    return frozenset(key for word in _DIRECTIONS for key in keys(word, tables))
+
+
+def _same_person(given: list[str], wanted: list[str], right: list[str]) -> bool:
+    """A surname for the full name, and initials for given names."""
+    if given[-1] != right[-1] or len(given) > 6:
+        return False
+    first, others = given[:-1], right[:-1]
+    if not first:
+        return len(right) <= 4 and not right[-1].isdigit()
+    if not others:
+        return len(first) <= 2 and not right[-1].startswith("@")
+    remaining = iter(others)
+    matched = all(any(name == key or (1 in (len(key), len(name)) and name[0] == key[0]) for name in remaining) for key in first)
+    return matched and (len(first) == len(others) or len(first[0]) > 1 or len(first) > 1)
+
+
+def _forms(name: str, tables: tuple[str, ...]) -> list[str]:
+    """All names of the thing that `name` names, itself first."""
+    table = aliases(tables)
+    number = table.han.get(name) if _HAN.search(name) else table.phrases.get(_words(name))
+    if number is None and _HAN.search(name):
+        number = next((table.han[name.removesuffix(tail)] for tail in _HAN_TAIL if name.removesuffix(tail) in table.han), None)
+    if number is None:
+        bare = tuple(key for key in _words(name) if not is_empty(key))
+        number = table.phrases.get(bare)
+    return [name] if number is None else [name, *table.forms[number]]
+
+
+def _same_han(text: str, truth: str, question: str | None, tables: tuple[str, ...]) -> bool:
+    """Whether a Chinese answer is the truth with nothing but harmless characters around it."""
+    text = text.strip(" .。")
+    forms = [form for form in _forms(truth, tables) if _HAN.search(form)] or [truth]
+    named = [form for form in forms if re.search(r"不|没|非|无|或", form)]
+    if re.search(r"不|没|非|无法|或|还是|可能", text) and not any(form in text for form in named):
+        return False
+    text = re.sub(r"极限|结果|原方程|方程|该点|这里", "", text)
+    for form in forms:
+        for candidate in dict.fromkeys((form, *_bare(form))):
+            at = text.find(candidate)
+            if at < 0 or text.find(candidate, at + 1) >= 0:
+                continue
+            rest = (_HAN_COUNT.sub("", text[:at]), text[at + len(candidate) :])
+            if all(_harmless_han(part, question or "", candidate) for part in rest):
+                return True
+    return False
+
+
+def _bare(form: str) -> list[str]:
+    """A Chinese name without a tail that may be left out: 北京市, 白色, 东南方向."""
+    bare = form.strip("《》“”\"")
+    found = [bare] if bare != form else []
+    for tail in _HAN_TAIL:
+        if bare.endswith(tail) and len(bare) > len(tail):
+            found.append(bare[: -len(tail)])
+            break
+    return found
+
+
+def _harmless_han(part: str, question: str, found: str) -> bool:
+    """Whether a stretch is made of the question's own words and of characters that say nothing."""
+    part = part.strip()
+    for tail in _HAN_TAIL:
+        if part == tail:
+            return True
+    position = 0
+    while position < len(part):
+        length = next((n for n in range(min(len(part) - position, 24), 1, -1) if part[position : position + n] in question), 0)
+        if length:
+            position += length
+        elif part[position] in _HAN_EMPTY or (part[position].isascii() and not part[position].isalnum()):
+            position += 1
+        elif part.startswith("方向", position):
+            position += 2
+        else:
+            return False
+    return True
+
+
+def place_size(text: str) -> int:
+    """0 for what is no place in data/places.txt, 1 for a city or landmark, 2 for a country, 3 for a continent."""
+    bare = re.sub(r"^(?:the|in)\s+", "", text.strip(" ."))
+    table = aliases(("places",))
+    number = table.han.get(bare) if _HAN.search(bare) else table.phrases.get(_words(bare))
+    return 0 if number is None else 2 if number < _line("Kabul") else 3 if _line("Asia") <= number <= _line("Antarctica") else 1
+
+
+@cache
+def _line(name: str) -> int:
+    return [row[0] for row in rows("places.txt", "|")].index(name)

@@ -1,0 +1,10 @@
+"""Physics: measured values in any unit, to the truth's digits; laws up to rearrangement; directions and names."""
+
+from glm4v.rewards import choice, clock, formulas, open_answer, places, values
+from glm4v.rewards.directed import read as directed
+from glm4v.rewards.quantity import Rules
+
+check = open_answer.verifier(
+    (choice.read, directed, places.read, values.reader(Rules(measured=True)), formulas.read),
+    lists=(open_answer.words("words", "substances"),),
+)

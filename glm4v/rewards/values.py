@@ -1,0 +1,169 @@
+"""Values with units as open answers state them: alone, in a sentence, or at the end of their working."""
+
+import re
+from collections.abc import Callable
+
+from glm4v.rewards import algebra, quantity
+from glm4v.rewards.expression import ExpressionError, parse
+from glm4v.rewards.quantity import Quantity, Rules
+from glm4v.rewards.statement import cores, hedge, is_empty, question_words, stem
+from glm4v.rewards.text import fold
+
+MAX_SIDES = 8
+_NAME = re.compile(r"[^\d+*/^=<>()-]{1,30}")
+_WORKING = 0.02  # sides of an equation may differ by this much where values are rounded
+_NUMBERED = re.compile(r"^(?:the )?(?:#|№|(?:no|nr|number)\b\.?)\s*(?=\d)", re.IGNORECASE)
+_SIDES = re.compile(r"\s*(?:=|≈|≃|\\approx|≐)\s*")
+_IN_QUESTION = re.compile(r"[0-9][0-9., ]*\s*(?:×\s*10\S+\s*)?[^\W\d_][^\s,.;:?()]*|[$€£¥][0-9][0-9.,]*")
+_COUNTED = set(
+    "unit units square points point times time people persons items pieces ways way votes sides marks degrees "
+    "个 只 条 次 倍 种 人 张 件 颗 辆 本 块 扇 名 瓶 棵 朵 头 匹 把 间 座 位 支 枝 片 级 号 项 组 道 层 价 年 折 架 艘 双 对".split()
+)
+
+Reader = Callable[[str, str, str | None], bool | None]
+
+
+def reader(rules: Rules) -> Reader:
+    """The reader of quantities under `rules`: None where the truth is no quantity, else whether the answer is the same."""
+
+    def read(text: str, truth: str, question: str | None) -> bool | None:
+        right = truth_of(truth)
+        if right is None:
+            return None
+        given = given_by(text, truth, question, right)
+        if given is None or (given.unit is not None and _asked_back(text, given, right, question)):
+            return False
+        return quantity.same(given, right, question, rules)
+
+    return read
+
+
+def truth_of(truth: str) -> Quantity | None:
+    """The quantity of a truth, which may name what it is of: pH = 3.00."""
+    label, sign, rest = truth.rpartition("=")
+    return quantity.read(rest if sign and _NAME.fullmatch(label) else truth)
+
+
+def given_by(text: str, truth: str, question: str | None, right: Quantity) -> Quantity | None:
+    """The quantity that an answer commits to, or None."""
+    text = _NUMBERED.sub("", text)
+    whole = quantity.read(text)
+    if whole is not None:
+        return whole
+    if hedge(_without_numbers_words(text), truth) is not None:
+        return None
+    for core in cores(text, question):
+        given = _end(core, truth, question) or _counted(core, right, question)
+        if given is not None:
+            return given
+    return None
+
+
+def _without_numbers_words(text: str) -> str:
+    """The text without the words that only look like hedges in front of a number."""
+    return re.sub(r"\b[Nn]o\.?\s*(?=\d)|(?<=\d) over (?=\d)|^[+\-−]", "", text)
+
+
+def _end(text: str, truth: str, question: str | None) -> Quantity | None:
+    """The last side of "x = 5" or "3 + 5 = 8", where all sides that are numbers agree."""
+    sides = _SIDES.split(text)
+    if len(sides) == 1:
+        return quantity.read(text)
+    if not 1 < len(sides) <= MAX_SIDES:
+        return None
+    end = _last_side(sides[-1], question)
+    if end is None:
+        return None
+    for index, side in enumerate(sides[:-1]):
+        value = quantity.read(side) or (_first_side(side) if index == 0 else None)
+        if value is None:
+            if index == 0 and not is_label(side, truth, question):
+                return None
+            continue
+        if value.unit is not None and end.unit is not None:
+            if not quantity.same(value, end, None, Rules(relative=_WORKING)):
+                return None
+        elif not _agree(value, end):
+            return None
+    return end
+
+
+def _last_side(side: str, question: str | None) -> Quantity | None:
+    end = quantity.read(side)
+    if end is not None or " " not in side:
+        return end
+    lent, parts = question_words(question or ""), side.split()
+    while len(parts) > 1 and (is_empty(parts[-1]) or stem(parts[-1].casefold()) in lent or parts[-1] in _COUNTED):
+        parts.pop()
+        end = quantity.read(" ".join(parts))
+        if end is not None:
+            return end
+    return None
+
+
+def _first_side(side: str) -> Quantity | None:
+    """The numeric expression at the end of "the three sides gives 9 + 12 + 15"."""
+    match = re.search(r"(?:^|\s)([\d(√.][^A-Za-z]*)$", side)
+    return quantity.read(match[1]) if match else None
+
+
+def _agree(one: Quantity, other: Quantity) -> bool:
+    if one.unit is None and other.unit is not None:  # 2.5 × 2.0 = 5.0 N
+        return algebra.near(one.value, other.value, _WORKING)
+    whole = algebra.is_whole(other.tree) and isinstance(one.value, type(other.value))
+    tolerance = 0.0 if whole and not algebra.is_decimal(one.tree) else _WORKING if other.half else algebra.LOOSE
+    if other.half is not None and abs(complex(one.value) - complex(other.value)) <= other.half * 1.001:
+        return True
+    return algebra.near(one.value, other.value, min(tolerance, _WORKING))
+
+
+def is_label(text: str, truth: str, question: str | None) -> bool:
+    """Whether what stands before an equals sign names the answer, and not something else."""
+    words = re.findall(r"\\?[^\W\d_]+", text)
+    known = fold(f"{truth} {question or ''}")
+    last = words[-1] if words else ""
+    symbol = re.fullmatch(r"(?:p[A-Z]\w*|[A-Z]{2,})", last)
+    if symbol and re.search(r"\bp[A-Z]|\b[A-Z]{2,}\b", known):
+        return re.search(rf"(?<![A-Za-z]){re.escape(last)}(?![A-Za-z])", known) is not None
+    if re.search(r"\d", text) and not re.search(r"[A-Za-z]", text):
+        return False
+    return bool(words)
+
+
+def _counted(text: str, right: Quantity, question: str | None) -> Quantity | None:
+    """12 apples: a number with what the question counts, or with a word that only says that things are counted."""
+    lent = question_words(question or "")
+    parts = text.split()
+    while len(parts) > 1 and (
+        parts[-1].casefold().strip(".,") in _COUNTED or stem(parts[-1].casefold().strip(".,")) in lent or is_empty(parts[-1])
+    ):
+        parts.pop()
+        given = quantity.read(" ".join(parts))
+        if given is not None:
+            return given
+    match = re.fullmatch(r"(.+?)([\u4e00-\u9fff]{1,6})", text)
+    if match and (match[2] in _COUNTED or (question and match[2] in question)):
+        return quantity.read(match[1])
+    if match and match[2][0] in _COUNTED and question and match[2][1:] in question:
+        return quantity.read(match[1])
+    return None
+
+
+def _asked_back(text: str, given: Quantity, right: Quantity, question: str | None) -> bool:
+    """Whether the answer is a quantity of the question, to be converted or used, in its own unit."""
+    if question is None or given.unit is None or given.unit == right.unit:
+        return False
+    for match in _IN_QUESTION.finditer(fold(question)[:1000]):
+        for end in (match[0], match[0].rstrip("s")):
+            asked = quantity.read(end)
+            if asked is not None and asked.unit == given.unit and asked.value == given.value:
+                return True
+    return False
+
+
+def numeric(text: str) -> algebra.Value | None:
+    """The value of a constant expression, or None."""
+    try:
+        return algebra.evaluate(parse(text))
+    except ExpressionError:
+        return None
