@@ -26,7 +26,7 @@ from glm4v.rewards import (
     vqa,
     yes_no,
 )
-from glm4v.rewards.extract import extract_answer, parse_response
+from glm4v.rewards.extract import MAX_BYTES, extract_answer, parse_response
 from glm4v.rewards.text import hidden_characters
 from glm4v.rewards.verdict import Truth, Verdict, Verifier
 
@@ -61,7 +61,6 @@ VERIFIERS: dict[str, Verifier] = {
     "vqa": vqa.check,
     "yes_no": yes_no.check,
 }
-MAX_BYTES = 64 * 1024
 
 
 def assess(domain: str, prediction: str | None, truth: Truth, question: str | None = None) -> Verdict:

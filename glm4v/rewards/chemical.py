@@ -54,7 +54,7 @@ def normal(text: str) -> str:
     text = re.sub(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+", lambda power: "^{" + power[0].translate(_UP) + "}", text).translate(_DOWN)
     text = re.sub(r"\\cdot|\s*[•⋅∙*]\s*|\s*·\s*|(?<=[A-Za-z0-9)])\.(?=[0-9]*[A-Z])", "·", text)
     text = text.replace("↑", "").replace("↓", "").replace("\\uparrow", "").replace("\\downarrow", "").replace("−", "-")
-    text = re.sub(r"_\{?\(?([0-9n]+)\)?\}?", r"\1", text) if not re.match(r"^\s*(\^|_)", text) else text
+    text = re.sub(r"_\{?([0-9n]+)\}?", r"\1", text) if not re.match(r"^\s*(\^|_)", text) else text
     return text.replace("\\", "").replace(" ", "") if "\\" not in text else re.sub(r"\\[,;! ]|\s", "", text)
 
 

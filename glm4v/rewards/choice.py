@@ -4,9 +4,10 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 
-from glm4v.rewards import names, values
+from glm4v.rewards import formulas, mathematics, names, values
 from glm4v.rewards.statement import cores, hedge
 from glm4v.rewards.text import fold, foreign_script, plain, unwrap
+from glm4v.rewards.units import parse_unit
 from glm4v.rewards.verdict import Truth, Verdict, quote, truth_text
 
 MAX_CHARACTERS = 500
@@ -16,12 +17,16 @@ _OPTION = re.compile(rf"(?:^|[\s:;,?.!])\s*{_MARK}\s*")
 _CIRCLED_OPTION = re.compile(r"([①-⑩])\s*")
 _LETTERS = re.compile(r"[(\[]?([A-Z①-⑩])[)\]]?[.:)]?", re.IGNORECASE)
 _SEVERAL = re.compile(r"\s*(?:[,;&+]|\band\b|和|与|及)\s*|\s+", re.IGNORECASE)
+_REVERSED = re.compile(r"(.+?)\s*[(\[]([A-Z])[)\]]")
 _LED = re.compile(
     r"^(?:i (?:choose|pick|select|think)\s+|(?:the |my )?(?:correct |right |best |final )*(?:answers?|options?|choices?|letters?)\s*(?:is|are|:)?\s*:?\s*"
-    r"|(?:正确)?(?:答案|选项)?(?:是|为|:)|(?:故|应|所以)?选(?:择)?|(?:正确)?答案:?)+",
+    r"|(?:正确)?(?:答案|选项)?(?:是|为|:)|(?:本题|故|应|应该|所以|因此|我)*选(?:择|项)?:?|(?:正确)?答案:?|both\s+)+",
     re.IGNORECASE,
 )
-_TAIL = re.compile(r"\s*(?:项|选项|(?:is|are) (?:the )?(?:correct|right|answer|correct answer)|是正确的|正确)$", re.IGNORECASE)
+_WITH_TEXT = re.compile(
+    r"[(\[]?([A-Z①-⑩])[)\]]?\s*[.:),-]?\s+(.+)|[(\[]?([A-Z①-⑩])[)\].:,]+\s*(.+)|([A-Z①-⑩])([\u4e00-\u9fff《].*)"
+)
+_TAIL = re.compile(r"\s*(?:(?:项|选项)?(?:是)?(?:正确|对)的?|项|选项|(?:is|are) (?:the )?(?:correct|right|answer|correct answer)|是正确的|正确)$", re.IGNORECASE)
 
 
 def check(prediction: str, truth: Truth, question: str | None = None) -> Verdict:
@@ -58,14 +63,19 @@ def letters(prediction: str, listed: dict[str, str], question: str | None, truth
     """The letters that an answer chooses, by letter or by text; None when it is not one choice."""
     if len(prediction) > MAX_CHARACTERS:
         return None
-    text = _TAIL.sub("", unwrap(prediction))
+    first = _OPTION.search(fold(question or ""))
+    question = fold(question or "")[: first.start()] if first else None
+    text = re.sub(r"^both\s+", "", _TAIL.sub("", unwrap(prediction)), flags=re.IGNORECASE)
+    if "①" in listed:
+        text = re.sub(r"\(?([1-9])\)?", lambda digit: chr(0x245F + int(digit[1])), text)
     if hedge(text, " ".join([*listed.values(), truth])) is not None:
         return None
-    first = _OPTION.search(fold(question or ""))
-    stated = cores(text, fold(question or "")[: first.start()] if first else None)
+    if re.match(r"[(\[]?[A-Z①-⑩][)\].:]+\s*\S", text) and not _only_letters(text, listed):
+        return _letter_and_text(text, listed, question)
+    stated = cores(text, question)
     for core in dict.fromkeys((text, *(_LED.sub("", part) for part in (text, *stated)), *stated)):
         core = core.strip(" .")
-        found = _only_letters(core, listed) or _by_text(core, listed) or _letter_and_text(core, listed)
+        found = _only_letters(core, listed) or _by_text(core, listed, question) or _letter_and_text(core, listed, question)
         if found:
             return found
     return None
@@ -90,12 +100,12 @@ def _only_letters(text: str, listed: dict[str, str]) -> frozenset[str] | None:
     return frozenset(chosen)
 
 
-def _by_text(text: str, listed: dict[str, str]) -> frozenset[str] | None:
+def _by_text(text: str, listed: dict[str, str], question: str | None) -> frozenset[str] | None:
     """The options whose texts the answer gives, one or several."""
     exact = [letter for letter, option in listed.items() if plain(option) == plain(text)]
     if len(exact) == 1:
         return frozenset(exact)
-    alike = [letter for letter, option in listed.items() if _same_text(text, option)]
+    alike = [letter for letter, option in listed.items() if _same_text(text, option, question)]
     if len(alike) == 1:
         return frozenset(alike)
     parts = [part.strip() for part in re.split(r"\s*(?:[,;]|\band\b|和|与)\s*", text) if part.strip()]
@@ -103,35 +113,53 @@ def _by_text(text: str, listed: dict[str, str]) -> frozenset[str] | None:
         return None
     chosen = []
     for part in parts:
-        found = [letter for letter, option in listed.items() if _same_text(part, option)]
+        found = [letter for letter, option in listed.items() if _same_text(part, option, question)]
         if len(found) != 1:
             return None
         chosen += found
     return frozenset(chosen)
 
 
-def _letter_and_text(text: str, listed: dict[str, str]) -> frozenset[str] | None:
-    """(A) Mercury, A: Mercury, A Mercury; the text must be that of the letter."""
-    match = re.fullmatch(r"[(\[]?([A-Z①-⑩])[)\]]?\s*[.:),-]?\s+(.+)|[(\[]?([A-Z①-⑩])[)\].:,]+\s*(.+)|([①-⑩])(.+)", text)
-    if match is None:
-        return None
-    letter, rest = match[1] or match[3] or match[5], match[2] or match[4] or match[6]
-    if letter in listed and _same_text(rest, listed[letter]):
-        return frozenset((letter,))
-    return None
+def _letter_and_text(text: str, listed: dict[str, str], question: str | None) -> frozenset[str] | None:
+    """(A) Mercury, A: Mercury, A Mercury, Mercury (A), or several; each text must be that of its letter."""
+    single = _lettered(text, listed, question)
+    if single:
+        return frozenset((single,))
+    parts = [part for part in re.split(r"\s*(?:[,;]\s*(?:and\s+)?|\band\b|和)\s*(?=[(\[]?[A-Z][)\].:])", text) if part]
+    letters = [_lettered(part, listed, question) for part in parts]
+    return frozenset(letters) if len(parts) > 1 and all(letters) and len(set(letters)) == len(letters) else None
+
+
+def _lettered(text: str, listed: dict[str, str], question: str | None) -> str:
+    """The letter of one option that stands with its text; "" where it does not."""
+    match = _WITH_TEXT.fullmatch(text)
+    if match:
+        letter, rest = match[1] or match[3] or match[5], match[2] or match[4] or match[6]
+    else:
+        reverse = _REVERSED.fullmatch(text)
+        if reverse is None:
+            return ""
+        rest, letter = reverse.groups()
+    rest = rest[1:-1] if re.fullmatch(r"\([^()]*\)", rest) else rest
+    return letter if letter in listed and _same_text(rest, listed[letter], question) else ""
 
 
 @lru_cache(maxsize=4096)
-def _same_text(text: str, option: str) -> bool:
+def _same_text(text: str, option: str, question: str | None) -> bool:
     if plain(text) == plain(option):
         return True
     right = values.truth_of(option)
     if right is not None:
-        given = values.truth_of(text)
-        if given is None and values.numeric(text) is None:
-            return False
+        given = values.given_by(text, option, None, right)
         return given is not None and given.unit == right.unit and given.value == right.value
-    return names.same(text, option, None, TABLES)
+    unit = parse_unit(option)
+    if unit is not None and len(option) > 1:
+        return parse_unit(text) == unit
+    if re.search(r"[0-9+*/^=]", option):
+        right_shape, shape = mathematics.read(option), mathematics.read(text)
+        if right_shape is not None:
+            return shape is not None and formulas.same(shape, right_shape, None, option)
+    return names.same(text, option, question, TABLES)
 
 
 def options(truth: Truth, question: str | None) -> dict[str, str]:

@@ -4,7 +4,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from glm4v.rewards.numerals import chinese, ordinal, roman
+from glm4v.rewards.numerals import chinese, number_word, ordinal, roman
 from glm4v.rewards.statement import cores, hedge
 from glm4v.rewards.text import unaccented
 
@@ -41,7 +41,13 @@ _TENS = {"twenties": 20, "thirties": 30, "forties": 40, "fifties": 50, "sixties"
 _TIME = re.compile(
     r"(?:at )?(\d{1,2})(?:[:.h](\d{2}))?(?::(\d{2}))?\s*(?:(a\.?m\.?|p\.?m\.?)|(?:in the )?(morning|afternoon|evening)|(h|hours|hrs|uhr|o'clock))?"
 )
-_TIME_HAN = re.compile(r"(上午|下午|早上|晚上|中午|凌晨|清晨|傍晚)?(\d{1,2})(?:[点时:](?:整|(\d{1,2})分?|(半))?)(?:钟)?")
+_HAN_NUMBER = r"(?:\d{1,2}|[零一二三四五六七八九十两]{1,3})"
+_TIME_HAN = re.compile(
+    rf"(上午|下午|早上|晚上|中午|凌晨|清晨|傍晚)?({_HAN_NUMBER})(?:[点时:](?:整|({_HAN_NUMBER})分?|(半|一刻|三刻))?)(?:钟)?"
+)
+_SPOKEN = re.compile(
+    r"(half|quarter|a quarter|[a-z]+(?:-[a-z]+)?)(?: minutes)? (past|to) ([a-z]+)(?:\s*(a\.?m\.?|p\.?m\.?)|(?: in the)? (morning|afternoon|evening))?"
+)
 _TIME_TRUTH = re.compile(r"\d{1,2}:\d{2}(?::\d{2})?(?:\s*[ap]\.?m\.?)?|\d{1,2}\s*[ap]\.?m\.?|noon|midnight", re.IGNORECASE)
 _TIME_ASKED = re.compile(r"\btime\b|o'clock|\bwhen\b|clock|几点|时间|何时|时刻|什么时候", re.IGNORECASE)
 _DATE_ASKED = re.compile(r"\bdate\b|\bwhen\b|\bday\b|month|year|日期|几月|何时|什么时候|哪一天|哪年|calendar|born|died|century|decade|世纪|年代|年", re.IGNORECASE)
@@ -223,12 +229,34 @@ def time_of_day(text: str) -> tuple[int, bool] | None:
     if match and (match[2] or match[4] or match[5] or match[6]):
         hours, minutes, seconds = int(match[1]), int(match[2] or 0), int(match[3] or 0)
         half = (match[4] or match[5] or "")[:1]
-        return _seconds(hours, minutes, seconds, {"m": "a", "e": "p", "a": "p" if match[5] else "a"}.get(half, half))
+        half = {"m": "a", "e": "p", "a": "p" if match[5] else "a"}.get(half, half)
+        return _seconds(hours, minutes, seconds, half)
+    match = _SPOKEN.fullmatch(text)
+    if match:
+        return _spoken(match)
     match = _TIME_HAN.fullmatch(text)
     if match is None:
         return None
     half = "" if not match[1] else "a" if match[1] in ("上午", "早上", "凌晨", "清晨") else "p"
-    return _seconds(int(match[2]), 30 if match[4] else int(match[3] or 0), 0, half)
+    minutes = {"半": 30, "一刻": 15, "三刻": 45}.get(match[4], 0) or _number(match[3] or "0")
+    return _seconds(_number(match[2]), minutes, 0, half)
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdigit() else chinese(text) or 0
+
+
+def _spoken(match: re.Match[str]) -> tuple[int, bool] | None:
+    """Half past four, a quarter to ten."""
+    minutes = {"half": 30, "quarter": 15, "a quarter": 15}.get(match[1]) or number_word(match[1])
+    hour = number_word(match[3])
+    if minutes is None or hour is None or not 0 < hour <= 12 or not 0 < minutes < 60:
+        return None
+    half = "" if not (match[4] or match[5]) else "a" if (match[4] or match[5])[0] in "am" else "p"
+    if (match[5] or "")[:1] == "a":
+        half = "p"
+    total = hour * 60 + (minutes if match[2] == "past" else -minutes)
+    return _seconds(total // 60, total % 60, 0, half)
 
 
 def _seconds(hours: int, minutes: int, seconds: int, half: str) -> tuple[int, bool] | None:

@@ -109,8 +109,8 @@ def _known(part: str, question: str) -> bool:
 
 
 def _same_count(text: str, truth: str, question: str | None) -> bool | None:
-    given = count(text, question)
-    return given is not None and given == count(truth)
+    right = count(truth)
+    return None if right is None else count(text, question) == right
 
 
 _in_parts = open_answer.verifier((_same_count,))

@@ -2,12 +2,15 @@
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 
 from glm4v.rewards import algebra, mathematics
 from glm4v.rewards.expression import ExpressionError, Tree, parse
 from glm4v.rewards.mathematics import Equation, Expression, Inequality, Items, Region, Shape
+from glm4v.rewards.numerals import chinese
 from glm4v.rewards.statement import cores, hedge
 from glm4v.rewards.text import fold, unwrap
+from glm4v.rewards.values import UNKNOWN
 
 PERIODS = 6  # of an integer parameter that are compared
 MAX_SET = 12  # elements of sets that are matched in any order
@@ -17,7 +20,11 @@ _ORDERED = re.compile(
     re.IGNORECASE,
 )
 _INTEGRAL = re.compile(r"\\int|∫|integra|antiderivative|primitive|积分|原函数", re.IGNORECASE)
-_UNKNOWN = re.compile(r"\b(?:solve for|find|value of|what is|for which|求)\s+\$?([a-zA-Z])\b(?!')")
+_ASKED = re.compile(
+    r"(?:simplify|evaluate|compute|calculate|expand|multiply out|factori[sz]e|factor|work out|find|reduce|rationali[sz]e|write|express"
+    r"|what is|solve|化简|计算|求|分解因式|展开)\s*:?\s*(?:the (?:expression|value of|fraction)\s+)?\$?(.+?)\$?(?:\s+(?:as|in|into|to|by)\b.*)?[.?。？]?$",
+    re.IGNORECASE,
+)
 _FACTOR = re.compile(r"factor|分解", re.IGNORECASE)
 _EXPAND = re.compile(r"\bexpand|multiply out|展开", re.IGNORECASE)
 _PRIMES = re.compile(r"prime fact|product of primes|质因数|素因数", re.IGNORECASE)
@@ -33,6 +40,13 @@ _SPOKEN = tuple(
         (r"(?<=[\w)]) squared\b|(?<=\w)的平方", "^2"),
         (r"(?<=[\w)]) cubed\b|(?<=\w)的立方", "^3"),
         (r"(?<=[\w)]) (?:raised )?to the power (?:of )?(?=[\w(])", "^"),
+        (r" is greater than or equal to |大于等于|大于或等于|不小于", " ≥ "),
+        (r" is less than or equal to |小于等于|小于或等于|不大于", " ≤ "),
+        (r" is (?:greater|more|larger) than |大于", " > "),
+        (r" is (?:less|smaller) than |小于", " < "),
+        (r" (?:is not equal to|does not equal|is not) |不等于", " ≠ "),
+        (r"^(?:all |any )?(?:real numbers?|reals) (?:x )?(?:except|other than|not equal to) (?:x = |for )?", "x ≠ "),
+        (r"(?<=[\d)}]) root (?=\d)", "√"),
         (r"(?<=[\w)]) plus (?=[\w(])|(?<=\w)加(?=\w)", " + "),
         (r"(?<=[\w)]) minus (?=[\w(])|(?<=\w)减(?=\w)", " - "),
         (r"(?<=[\w)]) times (?=[\w(])|(?<=\w)乘以?(?=\w)", " * "),
@@ -125,11 +139,10 @@ def _value_of(given: Shape, question: str | None) -> Tree | None:
     if not isinstance(given, Equation) or given.sides[-1] is None:
         return None
     last = given.sides[-1]
-    label = mathematics._LABEL.fullmatch(given.label) is not None
+    label = mathematics.is_label(given.label)
     if label and question:
-        asked = _UNKNOWN.search(question)
-        plain = re.fullmatch(r"[A-Za-z]", given.label)
-        if asked and plain and asked[1] != given.label and asked[1].islower() and asked[1] not in "ai":
+        asked = UNKNOWN.search(question)
+        if asked and re.fullmatch(r"[a-z]", given.label) and asked[1] != given.label:
             return None
     compact = re.sub(r"[\s$\\{}]", "", fold(question or ""))
     asked_for = re.sub(r"[\s$\\{}]", "", given.label) in compact
@@ -170,11 +183,14 @@ def _same_expression(given: Tree, right: Tree, question: str | None) -> bool:
         if percent and given[0] == "percent" and right[0] != "percent":
             return algebra.equal(given[1], right)
         return percent and right[0] == "percent" and given[0] == "number" and algebra.equal(given, right[1])
-    return _has_form(given, right, question)
+    return has_form(given, right, question)
 
 
-def _has_form(given: Tree, right: Tree, question: str) -> bool:
+def has_form(given: Tree, right: Tree, question: str) -> bool:
     """Whether the answer has the form that was asked for: factors, a sum, primes, something simple, a worked-out value."""
+    asked = _asked(question)
+    if asked is not None and _sorted(given) == asked != _sorted(right):
+        return False
     if _PRIMES.search(question):
         return algebra.some(right, lambda part: part[0] == "product") <= _is_prime_product(given)
     if _FACTOR.search(question) and right[0] in ("product", "power"):
@@ -189,6 +205,22 @@ def _has_form(given: Tree, right: Tree, question: str) -> bool:
         asked = set(re.findall(r"\d+(?:\.\d+)?", question))
         return not _numbers(given) <= {Fraction(number) for number in asked if len(number) < 40}
     return True
+
+
+@lru_cache(maxsize=512)
+def _asked(question: str) -> Tree | None:
+    """The expression that the question wants to be worked on, its parts in order."""
+    match = _ASKED.search(fold(question)[:400])
+    try:
+        return _sorted(parse(match[1])) if match else None
+    except ExpressionError:
+        return None
+
+
+def _sorted(tree: Tree) -> Tree:
+    """A tree with the parts of sums and products in one order."""
+    parts = [_sorted(part) if isinstance(part, tuple) else part for part in tree[1:]]
+    return (tree[0], *(sorted(parts, key=repr) if tree[0] in ("sum", "product") else parts))
 
 
 def _numbers(tree: Tree) -> set[Fraction]:
@@ -254,6 +286,8 @@ def _same_equation(given: Shape, right: Equation, question: str | None, truth: s
         return solved and _same_expression(given.tree, right.sides[1], question)
     if not isinstance(given, Equation):
         return False
+    if right.label == "y" and re.fullmatch(r"[fgh]\s*\(x\)", given.label) and given.sides[-1] is not None:
+        return _same_expression(given.sides[-1], right.sides[1], question)
     if given.label == right.label and given.sides[-1] is not None and solved and right.label not in ("x", "y"):
         tree = _value_of(given, question)
         if tree is not None and _same_expression(tree, right.sides[1], question):
@@ -299,7 +333,10 @@ def _same_region(given: Region, right: Region, question: str | None) -> bool:
         if mine[2:] != theirs[2:]:
             return False
         for one, other in zip(mine[:2], theirs[:2], strict=True):
-            if one != other and not abs(one - other) <= algebra.LOOSE * max(abs(one), abs(other)) + 1e-12:
+            if one != other and (
+                mathematics.INFINITY in (abs(one), abs(other))
+                or abs(one - other) > algebra.LOOSE * max(abs(one), abs(other)) + 1e-12
+            ):
                 return False
     return True
 
@@ -309,24 +346,59 @@ def _same_items(given: Shape, right: Items, question: str | None) -> bool:
         if isinstance(given, Region) and right.kind == "tuple":  # (1, 2) has no other spelling than a pair
             return False
         given = Items((given,), "set")
-    if len(given.parts) != len(right.parts) or len(right.parts) > MAX_SET and right.kind != "tuple":
+    if len(given.parts) != len(right.parts) or (len(right.parts) > MAX_SET and right.kind != "tuple"):
         return False
+    mine, theirs = _labels(given), _labels(right)
+    if theirs and len(set(theirs)) == len(theirs) > 1:  # x = 1, y = 2
+        return _same_assignment(given, mine, right, theirs)
     ordered = right.kind == "tuple" or (
-        right.kind == "list" and question is not None and _ORDERED.search(question) is not None
+        right.kind == "list" and not theirs and question is not None and _ORDERED.search(question) is not None
     )
-    if right.kind == "tuple" and given.kind == "set":
+    if (right.kind == "tuple" and given.kind == "set") or (right.kind == "set" and given.kind == "tuple" and right.parts):
         return False
-    if right.kind in ("set", "list") and given.kind == "tuple" and len(right.parts) > 1 and right.kind == "set":
+    if mine and theirs and set(mine) != set(theirs):
         return False
+    values = [[_unlabelled(part) for part in items.parts] for items in (given, right)]
     if ordered:
-        return all(_same(mine, theirs, None, "") for mine, theirs in zip(given.parts, right.parts, strict=True))
-    remaining = list(given.parts)
-    for theirs in right.parts:
-        match = next((mine for mine in remaining if _same(mine, theirs, None, "")), None)
+        if mine and len(set(mine)) == len(mine) > 1 and right.kind == "list":
+            return False
+        return all(_same(one, other, None, "") for one, other in zip(*values, strict=True))
+    remaining = values[0]
+    for other in values[1]:
+        match = next((one for one in remaining if _same(one, other, None, "")), None)
         if match is None:
             return False
         remaining.remove(match)
     return True
+
+
+def _labels(items: Items) -> list[str]:
+    """The variables, without their indices, of x = 1, y = 2 or x_1 = 2, x_2 = 3; [] where a part has none."""
+    found = []
+    for part in items.parts:
+        match = re.fullmatch(r"\\?([A-Za-z]+)(?:_?\{?[0-9]\}?|[₀-₉])?", part.label.strip()) if isinstance(part, Equation) else None
+        if match is None:
+            return found[:1] * len(items.parts) if found and isinstance(part, Expression) and len(set(found)) == 1 else []
+        found.append(match[1])
+    return found
+
+
+def _unlabelled(part: Shape) -> Shape:
+    """The value of x = 2."""
+    if isinstance(part, Equation) and len(part.sides) == 2 and part.sides[1] is not None and mathematics.is_label(part.label):
+        return Expression(part.sides[1])
+    return part
+
+
+def _same_assignment(given: Items, mine: list[str], right: Items, theirs: list[str]) -> bool:
+    values = [[_unlabelled(part) for part in items.parts] for items in (given, right)]
+    if mine:
+        if set(mine) != set(theirs) or len(set(mine)) < len(mine):
+            return False
+        values[0] = [values[0][mine.index(label)] for label in theirs]
+    elif given.kind != "tuple":
+        return False
+    return all(_same(one, other, None, "") for one, other in zip(*values, strict=True))
 
 
 def _ratio(text: str, spoken: bool = False) -> list[Fraction] | None:
@@ -341,7 +413,7 @@ def _ratio(text: str, spoken: bool = False) -> list[Fraction] | None:
     parts = []
     for part in match[1].split(":"):
         try:
-            value = algebra.evaluate(parse(part.strip()))
+            value: algebra.Value = Fraction(chinese(part.strip()) or 0) or algebra.evaluate(parse(part.strip()))
         except ExpressionError:
             return None
         if not isinstance(value, Fraction) or value <= 0:
@@ -359,7 +431,7 @@ def given_back(text: str, truth: str, question: str | None) -> bool:
     if not question or len(text) > 200:
         return False
     asked, given, right = (_compact(part) for part in (question, text, truth))
-    if given == right or len(given) < 3 or not re.search(r"[-+*/^=<>(]|\\|[²³√!]", given[1:]):
+    if given == right or len(given) < 2 or not re.search(r"[-+*/^=<>(]|\\|[²³√!]", given[1:]):
         return False
     at = asked.find(given)
     while at >= 0:

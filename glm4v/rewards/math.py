@@ -2,6 +2,7 @@
 
 from glm4v.rewards import choice, clock, formulas, geometry, open_answer, values
 from glm4v.rewards.quantity import Rules
+from glm4v.rewards.yes_no import read as polarity
 
 _quantities = values.reader(Rules())
 
@@ -16,7 +17,13 @@ def _measured(text: str, truth: str, question: str | None) -> bool | None:
 
 def _numbers(text: str, truth: str, question: str | None) -> bool | None:
     """Plain numbers also in words, Chinese numerals and with what is counted; what they refuse is still an expression."""
-    return True if values.truth_of(truth) is not None and _quantities(text, truth, question) and not formulas.given_back(text, truth, question) else None
+    right = values.truth_of(truth)
+    if right is None or formulas.given_back(text, truth, question):
+        return None
+    given = values.given_by(text, truth, question, right)
+    if given is None or not formulas.has_form(given.tree, right.tree, question or ""):
+        return None
+    return True if _quantities(text, truth, question) else None
 
 
 def _times(text: str, truth: str, question: str | None) -> bool | None:
@@ -25,5 +32,5 @@ def _times(text: str, truth: str, question: str | None) -> bool | None:
 
 
 check = open_answer.verifier(
-    (choice.read, geometry.read, _times, _measured, _numbers, formulas.read), lists=(open_answer.words("words"),)
+    (choice.read, polarity, geometry.read, _times, _measured, _numbers, formulas.read), lists=(open_answer.words("words"),)
 )

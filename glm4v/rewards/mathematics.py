@@ -59,13 +59,14 @@ _REALS = {"R", "ℝ", "\\mathbb{R}", "\\R", "all real numbers", "all reals", "(-
 _SIGNS = {"≤": "<=", "≥": ">=", "\\leq": "<=", "\\geq": ">=", "\\le": "<=", "\\ge": ">=", "≠": "!=", "\\neq": "!=", "\\ne": "!="}
 _SIGNS |= {"\\lt": "<", "\\gt": ">", "≦": "<=", "≧": ">=", "⩽": "<=", "⩾": ">=", "\\leqslant": "<=", "\\geqslant": ">=", "=<": "<="}
 _MARKS = {"\\cup": "∪", "\\cap": "∩", "\\in": "∈", "\\pm": "±", "\\langle": "⟨", "\\rangle": "⟩", "\\lor": " or ", "\\land": " and "}
-_MARKS |= {"\\vee": " or ", "\\wedge": " and ", "\\setminus": "∖", "\\backslash": "∖", "或": " or ", "且": " and ", "和": " and "}
+_MARKS |= {"\\vee": " or ", "\\wedge": " and ", "\\setminus": "∖", "R\\{": "ℝ∖{", "\\backslash": "∖", "或": " or ", "且": " and ", "负无穷大": "-∞", "负无穷": "-∞", "正无穷大": "∞", "正无穷": "∞", "无穷大": "∞", "negative infinity": "-∞", "positive infinity": "∞", "和": " and "}
 _MARKS |= {"\\mathbb{Z}": "Z", "ℤ": "Z", "\\Z": "Z", "\\mathbb{R}": "ℝ", "\\mathbb R": "ℝ", "\\ldots": "…", "\\dots": "…", "...": "…"}
 _LABEL = re.compile(
-    r"(?:[A-Za-z\u0370-\u03ff]|\\[a-z]+)(?:_\{?[A-Za-z0-9]{1,6}\}?|[₀-₉])?'{0,3}(?:\s*\([A-Za-z0-9, ]{1,12}\))?"
+    r"(?:[A-Za-z\u0370-\u03ff]|\\[a-z]+)(?:_\{?[A-Za-z0-9]{1,6}\}?|[0-9₀-₉ₙₐₑₓ])?'{0,3}(?:\s*\([A-Za-z0-9, ]{1,12}\))?"
     r"|\\?(?:d|frac\{?d)\^?\d?[A-Za-z]?\}?/?\{?d[A-Za-z](?:\^\d)?\}?|[Dd]/?d[A-Za-z]|\\[a-z]+ [A-Z]{1,3}|[A-Z]{2,3}|∠[A-Z]{1,3}"
     r"|P\s*\([^=()]{1,20}\)|\\frac\{d\^?\d?[a-z]\}\{d[a-z]\^?\d?\}|\|[A-Z]{1,3}\||[xyz],\s*[xyz](?:,\s*z)?|\([xyz],\s*[xyz](?:,\s*z)?\)"
 )
+_OPERATION = re.compile(r"\\frac\{\\?d|\\?d/?d[a-z]|'|\\int|∫|\\lim|\\sum|[∑Σ]|\blim\b|\bvar|\bE\s*[(\[]")
 _MATRIX = re.compile(r"\\begin\{([pbvB]?matrix|array|cases)\}(?:\{[clr|]*\})?(.*?)\\end\{\1\}", re.S)
 _INTERVAL = re.compile(r"^([\[\]()])(.+),(.+)([\[\]()])$")
 
@@ -99,7 +100,10 @@ def _shape(text: str, depth: int) -> Shape | None:
         return Items((), "set")
     if text in _REALS or compact in _REALS:
         return Region(((-INFINITY, INFINITY, False, False),))
-    matrix = _MATRIX.fullmatch(text)
+    builder = re.match(r"^\\?\{\s*([a-z])\s*(?:∈\s*ℝ\s*)?(?:\||:|\\mid)\s*(.+?)\\?\}$", text)
+    if builder:
+        return _shape(builder[2], depth + 1)
+    matrix = _MATRIX.fullmatch(text) or _MATRIX.fullmatch(text[1:-1].strip())
     if matrix:
         rows = [row for row in re.split(r"\\\\", matrix[2]) if row.strip()]
         return _items([_row(row, depth) for row in rows], "tuple")
@@ -160,9 +164,6 @@ def _bracketed(text: str, depth: int) -> Shape | None:
     inside = text[1:-1]
     parts = split(inside, ",;")
     if text[0] == "{" and text[-1] == "}":
-        condition = re.match(r"^\s*([a-z])\s*(?:∈\s*ℝ\s*)?(?:\||:|\\mid)\s*(.+)$", inside)
-        if condition:
-            return _shape(condition[2], depth + 1)
         return _items([_shape(part, depth + 1) for part in parts], "set") if len(parts) > 1 or depth == 0 else None
     if len(parts) < 2:
         return None
@@ -272,6 +273,11 @@ def _listed(text: str, depth: int) -> Items | None:
     return None
 
 
+def is_label(text: str) -> bool:
+    """Whether what stands before an equals sign only names or calls for what follows it: f'(x), dy/dx, a_n, ∠A."""
+    return _LABEL.fullmatch(text.strip()) is not None or (len(text) < 60 and _OPERATION.search(text) is not None)
+
+
 def _equation(text: str, depth: int) -> Shape | None:
     sides = text.split("=")
     if len(sides) == 1:
@@ -280,7 +286,7 @@ def _equation(text: str, depth: int) -> Shape | None:
         return None
     trees: list[Tree | None] = []
     for index, side in enumerate(sides):
-        label = index == 0 and _LABEL.fullmatch(side.strip()) is not None
+        label = index == 0 and is_label(side)
         try:
             trees.append(_side(side))
         except ExpressionError:

@@ -37,6 +37,8 @@ _SPELLINGS = {
     **{"tetrahedron": "tetrahedral", "octahedron": "octahedral", "chloroplasts": "chloroplast", "st": "saint", "vertically": "vertical"},
     **{"horizontally": "horizontal", "increasing": "increase", "decreasing": "decrease", "phenomena": "phenomenon"},
 }
+_RANGE = re.compile(r"\d\s*[-–—~]\s*\d")
+_CODE = ("()", "{", "<", "[", "\\", "_", "@", "&#", ";--")  # program text and markup are no names
 _PEOPLE = re.compile(
     r"\bwho(?:se|m)?\b|author|writer|poet|novelist|painter|composer|artist|sculptor|scientist|physicist|chemist|philosopher"
     r"|president|leader|emperor|king|queen|explorer|inventor|architect|director|mathematician|person|actor|singer|谁",
@@ -67,8 +69,8 @@ def aliases(tables: tuple[str, ...]) -> Aliases:
             for name in names:
                 if _HAN.search(name):
                     han.setdefault(name, len(forms) - 1)
-                else:
-                    phrases.setdefault(tuple(_words(name)), len(forms) - 1)
+                elif len(name) < 2 or not all(is_empty(word) for word in _words(name)):
+                    phrases.setdefault(_words(name), len(forms) - 1)
     return Aliases(phrases, han, forms)
 
 
@@ -128,6 +130,8 @@ def keys(text: str, tables: tuple[str, ...]) -> list[str]:
 
 def same(text: str, truth: str, question: str | None, tables: tuple[str, ...]) -> bool:
     """Whether an answer names the truth and nothing else."""
+    if any(mark in text and mark not in truth for mark in _CODE) or (_RANGE.search(text) and not _RANGE.search(truth)):
+        return False
     if _HAN.search(text):
         return _same_han(text, truth, question, tables)
     forms = [truth] if not _HAN.search(truth) else _forms(truth, tables)

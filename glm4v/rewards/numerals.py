@@ -16,7 +16,7 @@ _ORDINALS = dict(
         strict=True,
     )
 )
-_PARTS = {"half": 2, "halves": 2, "quarter": 4, "quarters": 4, "third": 3, "thirds": 3}
+_PARTS = {"hundredth": 100, "hundredths": 100, "thousandth": 1000, "thousandths": 1000, "millionth": 10**6} | {"half": 2, "halves": 2, "quarter": 4, "quarters": 4, "third": 3, "thirds": 3}
 _MAX_WORDS = 16
 _MAX_CHARACTERS = 120
 
@@ -85,8 +85,11 @@ def ordinal(text: str) -> int | None:
 def fraction_words(text: str) -> Fraction | None:
     """The value of "one half", "three quarters", "two-thirds", "one and a half", "四分之一"; None for anything else."""
     text = text.casefold()
+    if text in ("一半", "半"):
+        return Fraction(1, 2)
     if "分之" in text:
         under, _, over = text.partition("分之")
+        under = {"百": "一百", "千": "一千", "万": "一万"}.get(under, under)
         over_value, under_value = chinese_or_figures(over), chinese_or_figures(under)
         return None if over_value is None or not under_value else Fraction(over_value) / Fraction(under_value)
     text = text.replace("-", " ").removesuffix(" of").strip()

@@ -142,6 +142,8 @@ def _parts(text: str) -> Quantity | None:
     names = [_SEXAGESIMAL.get(match[2], match[2]) for match in matches]
     if feet:
         names = ["ft" if name == "′" else "in" if name == "″" else name for name in names]
+    if names[0] in ("h", "hr", "hrs"):
+        names = ["min" if name == "m" else name for name in names]
     units = [parse_unit(name) for name in names]
     total, smaller = Fraction(0), None
     for match, unit in zip(matches, units, strict=True):
@@ -161,9 +163,8 @@ def _words(text: str) -> Quantity | None:
     """Six kilometres, half a cup, one and a half hours, 四十二, 百分之二十五, 三千米."""
     if re.search(r"[\u4e00-\u9fff]", text):
         return _chinese(text)
-    parts = text.split()
-    negative = parts[:1] in (["minus"], ["negative"])
-    parts = parts[negative:]
+    negative = text.startswith("-")
+    parts = text.removeprefix("-").split()
     for length in range(min(len(parts), 12), 0, -1):
         phrase = " ".join(parts[:length])
         value: int | Fraction | None = numerals.number_word(phrase)
@@ -184,6 +185,9 @@ def _words(text: str) -> Quantity | None:
 
 
 def _chinese(text: str) -> Quantity | None:
+    if text.startswith("-"):
+        positive = _chinese(text[1:])
+        return positive and positive._replace(value=-positive.value, tree=("number", -positive.value, False))
     if text.startswith("百分之"):
         number = numerals.chinese_or_figures(text[3:])
         if number is None:

@@ -37,14 +37,16 @@ _SPLIT = re.compile(
     r"|[,;.]?\s*(?:所以|因此|因而|故而|于是|则)[,]?\s*|\n",
     re.IGNORECASE,
 )
+_CONCLUDED = re.compile(r"\b(?:so|thus|hence|therefore)\b|所以|因此|故", re.IGNORECASE)
+_REASON = re.compile(r",?\s+(?:because|since)\b|[,;]?\s*因为", re.IGNORECASE)
 _TRAILING = re.compile(r"\s+(?:is|are|was)\s+(?:the\s+)?(?:correct|right|true|answer|correct answer|right answer|one|result)$", re.IGNORECASE)
 
 _EMPTY = set(
     "a an the and of in on at to for from by with as is are was were be been being am it its it's this that these those there they he "
     "she we i you his her their our my answer answers correct right result results final value total altogether sum "
-    "all together so thus hence therefore which who whose what where when how has have had do does did can will would "
+    "so thus hence therefore which who whose what where when how has have had do does did can will would "
     "shown seen found located situated called named known made written painted composed held used given calculated "
-    "given namely about exactly equal equals directed pointing going only just also here then per each picture image "
+    "given namely exactly equal equals directed pointing going only just also then per each picture image "
     "figure diagram photo photograph chart graph map must should option choice choose chose select selected think say "
     "says said reads read shows show states state appears appear looks look seems word words text color colors colour side "
     "place placed position positioned direction type kind group class number numbers name term process object thing "
@@ -117,9 +119,13 @@ def cores(text: str, question: str | None) -> list[str]:
     found = [text]
     clauses = [part.strip(" ,.;") for part in _SPLIT.split(text) if part and part.strip(" ,.;")]
     if len(clauses) > 1:
-        if not all(_VERB.search(clause) for clause in clauses[:-1]):
+        concluded = _CONCLUDED.search(text) is not None
+        if not all(_VERB.search(clause) or (concluded and len(clause.split()) > 2) for clause in clauses[:-1]):
             return found
         found.append(clauses[-1])
+    reasoned = _REASON.split(found[-1], maxsplit=1)[0]
+    if reasoned != found[-1]:
+        found.append(reasoned)
     last = _TRAILING.sub("", found[-1])
     if last != found[-1]:
         found.append(last)
@@ -139,6 +145,12 @@ def cores(text: str, question: str | None) -> list[str]:
         if not re.search(r"\d", label) and rest.strip():
             found += [rest.strip(), trim(rest.strip(), lent)]
     return found
+
+
+def predicate(text: str) -> str | None:
+    """What a sentence says of its subject: STOP of "The sign says STOP"."""
+    match = _LINKS.match(text)
+    return match[2].strip() if match else None
 
 
 def trim(text: str, lent: frozenset[str]) -> str:

@@ -77,13 +77,13 @@ def substances(text: str, truth: str, question: str | None) -> bool | None:
     else:
         allowed = None
     words_agree = None
+    both = re.fullmatch(r"(.+?)\s*\(([^()]+)\)", text)
+    if both and compounds.identities(both[1]) & compounds.identities(both[2]) & right:
+        return True
     for core in _candidates(text, truth, question):
         given = compounds.identities(core)
         if not given:
             continue
-        both = re.fullmatch(r"(.+?)\s*\(([^()]+)\)", text)
-        if both and compounds.identities(both[1]) & compounds.identities(both[2]) & right:
-            return True
         is_formula = bool(chemical.formulas(core))
         if allowed is not None and is_formula != allowed:
             words_agree = False if words_agree is None else words_agree

@@ -55,7 +55,7 @@ def unwrap(text: str) -> str:
     text = "\n".join(line for line in (fold(line) for line in text.splitlines()) if line)
     if "\\" in text:
         text = re.sub(r"\\[()\[\]]", lambda mark: " " if mark[0][1] in "()" else "", text)
-        text = text.replace("\\$", "$").replace("\\%", "%").replace("\\ ", " ").replace("~", " ").replace("\\&", "&")
+        text = re.sub(r"(?<!\\)\\(?=[$%&# ])", "", text).replace("~", " ")
         text = re.sub(r"\\(?:left|right|displaystyle|quad|qquad|big|Big)(?![A-Za-z])|\\[,;:!]", " ", text)
         for _ in range(_ROUNDS):
             text, count = _WRAPPED.subn(r" \1 " if "\\ce" not in text else r"\1", text)
@@ -107,7 +107,7 @@ def foreign_script(prediction: str, truth: str) -> str | None:
     """
     if prediction.isascii():
         return None
-    return next(iter(sorted(_scripts(prediction) - _scripts(truth) - _SCRIPTS)), None)
+    return next(iter(sorted(_scripts(fold(prediction)) - _scripts(truth) - _SCRIPTS)), None)
 
 
 def _scripts(text: str) -> set[str]:

@@ -12,9 +12,10 @@ from glm4v.rewards.text import fold
 MAX_SIDES = 8
 _NAME = re.compile(r"[^\d+*/^=<>()-]{1,30}")
 _WORKING = 0.02  # sides of an equation may differ by this much where values are rounded
+UNKNOWN = re.compile(r"\b(?:solve for|find|value of|what is|for which|求)\s+\$?([b-hj-z])\b(?!')")
 _NUMBERED = re.compile(r"^(?:the )?(?:#|№|(?:no|nr|number)\b\.?)\s*(?=\d)", re.IGNORECASE)
 _SIDES = re.compile(r"\s*(?:=|≈|≃|\\approx|≐)\s*")
-_IN_QUESTION = re.compile(r"[0-9][0-9., ]*\s*(?:×\s*10\S+\s*)?[^\W\d_][^\s,.;:?()]*|[$€£¥][0-9][0-9.,]*")
+_IN_QUESTION = re.compile(r"[0-9][0-9., ]*\s*(?:×\s*10\S+\s*)?[^\W\d_][^\s,.;:?()]*|[0-9][0-9.]*\s*[°%][CF]?|[$€£¥][0-9][0-9.,]*")
 _COUNTED = set(
     "unit units square points point times time people persons items pieces ways way votes sides marks degrees "
     "个 只 条 次 倍 种 人 张 件 颗 辆 本 块 扇 名 瓶 棵 朵 头 匹 把 间 座 位 支 枝 片 级 号 项 组 道 层 价 年 折 架 艘 双 对".split()
@@ -119,6 +120,9 @@ def _agree(one: Quantity, other: Quantity) -> bool:
 
 def is_label(text: str, truth: str, question: str | None) -> bool:
     """Whether what stands before an equals sign names the answer, and not something else."""
+    asked = UNKNOWN.search(question or "")
+    if asked and re.fullmatch(r"\s*[a-z]\s*", text) and text.strip() != asked[1]:
+        return False
     words = re.findall(r"\\?[^\W\d_]+", text)
     known = fold(f"{truth} {question or ''}")
     last = words[-1] if words else ""
@@ -144,7 +148,7 @@ def _counted(text: str, right: Quantity, question: str | None) -> Quantity | Non
     match = re.fullmatch(r"(.+?)([\u4e00-\u9fff]{1,6})", text)
     if match and (match[2] in _COUNTED or (question and match[2] in question)):
         return quantity.read(match[1])
-    if match and match[2][0] in _COUNTED and question and match[2][1:] in question:
+    if match and match[2][0] in _COUNTED and (not question or match[2][1:] in question or question.isascii()):
         return quantity.read(match[1])
     return None
 

@@ -4,7 +4,7 @@ import re
 
 from glm4v.rewards import choice, clock, open_answer, values
 from glm4v.rewards.quantity import Rules
-from glm4v.rewards.statement import cores, hedge
+from glm4v.rewards.statement import cores, hedge, predicate
 from glm4v.rewards.yes_no import read as polarity
 
 TABLES = ("things", "words", "places", "culture", "living")
@@ -41,7 +41,7 @@ def seen_text(text: str, truth: str, question: str | None) -> bool | None:
         return _bare(quoted[0]) == _bare(truth)
     if not _TEXT_ALONE.search(question or "") or re.search(r"[\u4e00-\u9fff]", text):
         return None
-    return hedge(text, truth) is None and any(_bare(core) == _bare(truth) for core in cores(text, None))
+    return hedge(text, truth) is None and _bare(predicate(text) or "") == _bare(truth)
 
 
 def _bare(text: str) -> str:
