@@ -269,7 +269,8 @@ def same_zeros(given: Tree, right: Tree) -> bool:
     names = sorted(variables(right))
     if set(names) != variables(given) or not 0 < len(names) <= MAX_VARIABLES:
         return False
-    return _vanishes(given, right, names) and _vanishes(right, given, names)
+    law = len(names) > 2 and _has_branches(given) and not _has_branches(right)  # solved for another symbol by a root
+    return (law or _vanishes(given, right, names)) and _vanishes(right, given, names)
 
 
 def _vanishes(tree: Tree, where: Tree, names: list[str]) -> bool:

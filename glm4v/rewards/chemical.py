@@ -198,7 +198,7 @@ def reactions(text: str) -> tuple[Reaction, ...]:
         sides = [sides[0], sides[2]]
     if len(sides) != 2:
         return ()
-    left, right = (_side(_CONDITION.sub("", side).strip(" -—")) for side in sides)
+    left, right = (_side(_CONDITION.sub("", side).strip(" —")) for side in sides)
     if not left or not right:
         return ()
     first, second = _merge(left, True), _merge(right, True)
@@ -209,10 +209,11 @@ def reactions(text: str) -> tuple[Reaction, ...]:
 def _side(text: str) -> list[tuple[Fraction, Formula]]:
     """Terms between plus signs that are not charges."""
     text = re.sub(r"\^\s*\{([^{}]*)\}", lambda power: "^{" + power[1].replace(" ", "") + "}", text)
-    terms = re.split(r"\s+\+\s*|(?<=[)\]A-Za-z0-9}↑↓])\s*\+\s+|(?<=[A-Za-z0-9)\]])\+(?=[0-9]*[A-Z(\[])", text)
+    text = re.sub(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+", lambda power: "^{" + power[0].translate(_UP) + "}", text).translate(_DOWN)
+    terms = re.split(r"\s+\+\s*|(?<=[)\]A-Za-z0-9}↑↓])\+\s+(?!\+)|(?<=[A-Za-z0-9)\]}])\+(?=[0-9]*[A-Z(\[])", text)
     found = []
     for term in terms[: MAX_SPECIES + 1]:
-        match = re.match(r"\s*(?:([0-9]{1,3})\s*/\s*([0-9]{1,3})|\\frac\{([0-9]+)\}\{([0-9]+)\}|\\frac([0-9])([0-9])|([0-9]{1,3}(?:\.[0-9]{1,3})?)|(½))?\s*(.+?)\s*$", term, re.S)
+        match = re.match(r"\s*(?:([0-9]{1,3})\s*/\s*([0-9]{1,3})|\\frac\{([0-9]+)\}\{([0-9]+)\}|\\frac([0-9])([0-9])|([0-9]{1,3}(?:\.[0-9]{1,3})?)|(½))?\s*(.+?)(?:\s+[v^])?\s*$", term, re.S)
         if match is None:
             return []
         over, under = match[1] or match[3] or match[5], match[2] or match[4] or match[6]

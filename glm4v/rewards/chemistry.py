@@ -29,6 +29,7 @@ def _oxidation(text: str, truth: str, question: str | None) -> bool | None:
 check = open_answer.verifier(
     (
         choice.read,
+        values.units,
         substances.equations,
         substances.configurations,
         _hybrids,

@@ -99,7 +99,7 @@ def _english(text: str) -> str | None:
         return None if body is None else f"{body}·{_WATERS[waters[1]]}H2O"
     cations, anions, _, _ = _ions()
     ion = re.sub(r"\s+(?:ion|cation|anion)s?$", "", name)
-    if ion != name or ion in anions:
+    if ion != name or ion in anions or (ion in cations and len(cations[ion][0]) > 2):
         return _with_charge(_cation(ion) or anions.get(ion))
     molecule = _molecule(name)
     if molecule:

@@ -9,6 +9,13 @@ from glm4v.rewards.statement import cores, hedge
 _MAGNITUDE = re.compile(r"[0-9][0-9.,]*(?:\s*(?:×|\\times)\s*10\^?\{?[-0-9⁰-⁹⁻]+\}?)?\s*(?:[A-Za-zμΩ°]+(?:[/·^][A-Za-z0-9²³⁻]+|[²³])*|[\u4e00-\u9fff]{1,6}?(?=,|，|$|\s|方向|向))")
 
 
+_DIRECTION = re.compile(
+    r"\b(?:left|right|up|down|north|south|east|west|forward|backward|horizontal|vertical|toward|away|along|opposite|into|out|inward|outward|clockwise)"
+    r"|anticlockwise|counterclockwise|[上下左右东南西北前后]",
+    re.IGNORECASE,
+)
+
+
 def read(text: str, truth: str, question: str | None) -> bool | None:
     """The reader of vectors in words: None where the truth is no magnitude with a direction."""
     right = _apart(truth)
@@ -30,7 +37,7 @@ def _apart(text: str) -> tuple[quantity.Quantity, str] | None:
         return None
     value = quantity.read(found[0][0])
     rest = f"{text[: found[0].start()]} {text[found[0].end() :]}".strip(" ,.;")
-    if value is None or value.unit is None or not re.search(r"[^\W\d_]", rest) or "=" in rest:
+    if value is None or value.unit is None or not _DIRECTION.search(rest) or "=" in rest:
         return None
     rest = re.sub(r"^(?:方向为?|,)+|^.*\b(?:is|are|was)\b\s*,?|\bdirected\b|,", " ", rest).strip()
     return (value, rest) if len(rest.split()) <= 6 and rest else None

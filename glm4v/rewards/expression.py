@@ -48,7 +48,7 @@ _COMMANDS = {
     **{"left": "", "right": "", "displaystyle": "", "limits": "", "quad": " ", "qquad": " ", "dbinom": "\\binom "},
     **{"tbinom": "\\binom ", "lvert": "|", "rvert": "|", "vert": "|", "circ": "°", "degree": "°", "mid": "|"},
     **{"varphi": "\\phi ", "varepsilon": "\\epsilon ", "vartheta": "\\theta ", "infty": "\\infinity ", "lbrace": "{"},
-    **{"rbrace": "}", "arcsec": "\\bad ", "prime": "'"},
+    **{"rbrace": "}", "arcsec": "\\bad ", "vec": "", "hat": "", "overrightarrow": "", "bar": "", "overline": "", "prime": "'"},
 }
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?|[0-9]{1,3}(?: [0-9]{3})+(?![0-9])"

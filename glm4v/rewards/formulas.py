@@ -362,7 +362,7 @@ def _same_items(given: Shape, right: Items, question: str | None) -> bool:
     if ordered:
         if mine and len(set(mine)) == len(mine) > 1 and right.kind == "list":
             return False
-        return all(_same(one, other, None, "") for one, other in zip(*values, strict=True))
+        return all(_same(_row(one, other), other, None, "") for one, other in zip(*values, strict=True))
     remaining = values[0]
     for other in values[1]:
         match = next((one for one in remaining if _same(one, other, None, "")), None)
@@ -370,6 +370,14 @@ def _same_items(given: Shape, right: Items, question: str | None) -> bool:
             return False
         remaining.remove(match)
     return True
+
+
+def _row(given: Shape, right: Shape) -> Shape:
+    """[1, 2] inside a matrix is a row, not an interval."""
+    if isinstance(right, Items) and isinstance(given, Region) and len(given.intervals) == 1 and all(given.intervals[0][2:]):
+        numbers = [("number", Fraction(end), False) for end in given.intervals[0][:2]]
+        return Items(tuple(Expression(number) for number in numbers), "tuple")
+    return given
 
 
 def _labels(items: Items) -> list[str]:
@@ -431,7 +439,7 @@ def given_back(text: str, truth: str, question: str | None) -> bool:
     if not question or len(text) > 200:
         return False
     asked, given, right = (_compact(part) for part in (question, text, truth))
-    if given == right or len(given) < 2 or not re.search(r"[-+*/^=<>(]|\\|[²³√!]", given[1:]):
+    if given == right or len(given) < 2 or not re.search(r"[-+*/^=<>(]|\\|[²³√!°]", given[1:]):
         return False
     at = asked.find(given)
     while at >= 0:

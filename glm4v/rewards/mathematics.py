@@ -164,7 +164,7 @@ def _bracketed(text: str, depth: int) -> Shape | None:
     inside = text[1:-1]
     parts = split(inside, ",;")
     if text[0] == "{" and text[-1] == "}":
-        return _items([_shape(part, depth + 1) for part in parts], "set") if len(parts) > 1 or depth == 0 else None
+        return _items([_shape(part, depth + 1) for part in parts], "set")
     if len(parts) < 2:
         return None
     if len(parts) == 2 and (text[0] + text[-1] != "()") and text[0] not in "⟨{":
@@ -303,7 +303,7 @@ def _side(text: str) -> Tree:
         return parse(text)
     except ExpressionError:
         quantity = read_quantity(text)
-        if quantity is None or quantity.unit is not None:
+        if quantity is None or quantity.unit is not None or quantity.approximate:
             raise
         return quantity.tree
 

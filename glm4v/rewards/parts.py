@@ -14,12 +14,14 @@ _MARKER = re.compile(
 _ROMAN = {"i": 1, "ii": 2, "iii": 3, "iv": 4, "v": 5}
 _SEQUENCE = re.compile(r"\s*(?:→|⟶|⇒|->|-->|=>|>|＞|\\rightarrow|\\to(?![a-z])|\\longrightarrow)\s*")
 _CHAIN = re.compile(r"\s*([<>])\s*")
-_SEPARATORS = re.compile(r"\s*(?:[,;]\s*(?:and\b|then\b)?|\band\b|\bthen\b|&|和|与|及|以及|\n)\s*", re.IGNORECASE)
+_SEPARATORS = re.compile(r"\s+\+\s+|\s*(?:[,;]\s*(?:and\b|then\b)?|\band\b|\bthen\b|&|和|与|及|以及|\n)\s*", re.IGNORECASE)
 _ORDERED = re.compile(
-    r"\border\b|sequence|chain|stages|steps|rank|from .+ to |first .+ then|respectively|process|phases|arrange|sort\b|顺序|依次|排列|排序|食物链|过程|阶段|分别",
+    r"\border\b|sequence|chain|stages|steps|rank|from .+ to |first .+ then|respectively|process|phases|arrang|electron config|shells|sort\b|电子排布|顺序|依次|排列|排序|食物链|过程|阶段|分别",
     re.IGNORECASE,
 )
 _LIST_ASKED = re.compile(r"\btwo\b|\bthree\b|\bfour\b|\bfive\b|\blist\b|\bwhich .+s\b|\ball\b|\bboth\b|\bnames?\b|哪些|哪两|有:|列出", re.IGNORECASE)
+_FALLING = re.compile(r"decreas|descend|(?:larg|high|great|bigg|strong|fast|long|heavi|old)est to|from .*high to low|(?:大|高|强|快|长|重)到", re.IGNORECASE)
+_RISING = re.compile(r"increas|ascend|(?:small|low|weak|slow|short|light|young)est to|from .*low to high|(?:小|低|弱|慢|短|轻)到", re.IGNORECASE)
 _NAMED = re.compile(r"\s*([^:=;,\n]{1,40}?)\s*(?::|=|\bis\b|\bwas\b|为|是)\s*([^:=;\n]{1,60}?)\s*(?:$|[;\n]|,\s+(?=[^,]*?(?::|=))|,(?=[^,\d]*?(?::|=))|\band\b(?=[^,]*?(?::|=)))")
 
 Same = Callable[[str, str, str | None], bool]
@@ -165,7 +167,7 @@ def _same_chain(text: str, right: list[str], question: str | None, same: Same) -
             listed = [part for part in _SEPARATORS.split(core) if part]
             if len(listed) != len(right):
                 continue
-            falling = re.search(r"decreas|descend|largest to smallest|从大到小|由大到小|由强到弱|highest to lowest", question or "", re.I)
+            falling = _FALLING.search(question or "")
             given = listed[::-1] if falling else listed
         return len(given) == len(right) and all(same(mine, theirs, None) for mine, theirs in zip(given, right, strict=True))
     return False
@@ -179,7 +181,7 @@ def _same_list(text: str, truth: str, question: str | None, same: Same) -> bool 
     if hedge(text, truth) is not None:
         return False
     for core in cores(text, question):
-        given = numbered(core) or _only_values(core) or elements(core)[0]
+        given = numbered(core) or _only_values(core) or _ranked(core, question) or elements(core)[0]
         if len(given) != len(right):
             continue
         if ordered:
@@ -192,6 +194,16 @@ def _same_list(text: str, truth: str, question: str | None, same: Same) -> bool 
             remaining.remove(match)
         return True
     return None
+
+
+def _ranked(text: str, question: str | None) -> list[str]:
+    """Al < Mg < Na in the direction that the question asks for; figures with dots or dashes between them, 2-8-1."""
+    chain = _chain(text)
+    if chain and _FALLING.search(question or ""):
+        return chain[::-1]
+    if chain and _RISING.search(question or ""):
+        return chain
+    return re.findall(r"\d+", text) if re.fullmatch(r"\d{1,3}(?:([-. ])\d{1,3})(?:\1\d{1,3})+", text) else []
 
 
 def _only_values(text: str) -> list[str]:

@@ -5,6 +5,6 @@ from glm4v.rewards.directed import read as directed
 from glm4v.rewards.quantity import Rules
 
 check = open_answer.verifier(
-    (choice.read, directed, places.read, values.reader(Rules(measured=True)), formulas.read),
+    (choice.read, values.units, directed, places.read, values.reader(Rules(measured=True)), formulas.read),
     lists=(open_answer.words("words", "substances"),),
 )

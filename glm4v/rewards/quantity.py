@@ -196,7 +196,7 @@ def _chinese(text: str) -> Quantity | None:
         return Quantity(Fraction(number) / 100, None, None, tree, percent=True)
     for length in range(min(len(text), 16), 0, -1):
         part = text[:length]
-        value = numerals.fraction_words(part) if "分之" in part else numerals.chinese_or_figures(part)
+        value = numerals.fraction_words(part) if "分之" in part or part == "一半" else numerals.chinese_or_figures(part)
         if value is not None and re.search(r"[\u4e00-\u9fff]", part):
             rest = text[length:]
             if rest.startswith("半"):

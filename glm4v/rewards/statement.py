@@ -56,7 +56,7 @@ _EMPTY = set(
 _EMPTY |= set(
     "began begun started starts begin begins ended ends wrote built died born came comes went founded discovered invented "
     "published signed fought grew grown rose won hosted led ruled sailed landed flows flowed borders needed used uses "
-    "first last".split()
+    "separated first last".split()
 )
 _EMPTY -= {"first", "last"}
 _EMPTY -= {"one", "ones", "right", "yes", "total"}

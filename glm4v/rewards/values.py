@@ -8,11 +8,12 @@ from glm4v.rewards.expression import ExpressionError, parse
 from glm4v.rewards.quantity import Quantity, Rules
 from glm4v.rewards.statement import cores, hedge, is_empty, question_words, stem
 from glm4v.rewards.text import fold
+from glm4v.rewards.units import parse_unit
 
 MAX_SIDES = 8
 _NAME = re.compile(r"[^\d+*/^=<>()-]{1,30}")
 _WORKING = 0.02  # sides of an equation may differ by this much where values are rounded
-UNKNOWN = re.compile(r"\b(?:solve for|find|value of|what is|for which|求)\s+\$?([b-hj-z])\b(?!')")
+UNKNOWN = re.compile(r"\b(?i:solve for|find|value of|what is|for which|求)\s+\$?([b-hj-z])\b(?!')")
 _NUMBERED = re.compile(r"^(?:the )?(?:#|№|(?:no|nr|number)\b\.?)\s*(?=\d)", re.IGNORECASE)
 _SIDES = re.compile(r"\s*(?:=|≈|≃|\\approx|≐)\s*")
 _IN_QUESTION = re.compile(r"[0-9][0-9., ]*\s*(?:×\s*10\S+\s*)?[^\W\d_][^\s,.;:?()]*|[0-9][0-9.]*\s*[°%][CF]?|[$€£¥][0-9][0-9.,]*")
@@ -163,6 +164,20 @@ def _asked_back(text: str, given: Quantity, right: Quantity, question: str | Non
             if asked is not None and asked.unit == given.unit and asked.value == given.value:
                 return True
     return False
+
+
+def units(text: str, truth: str, question: str | None) -> bool | None:
+    """The reader of units by themselves, where a unit is asked for: newton, N, kg·m/s²."""
+    right = parse_unit(truth)
+    if right is None or not re.search(r"\bunits?\b|单位", question or "", re.IGNORECASE):
+        return None
+    if hedge(text, truth) is not None:
+        return False
+    for core in cores(re.sub(r"^(.+?)\s*\(([^()]+)\)$", lambda m: m[1] if parse_unit(m[2]) == parse_unit(m[1]) else text, text), None):
+        given = parse_unit(core)
+        if given is not None:
+            return given.dimension == right.dimension and algebra.near(given.factor, right.factor, algebra.TIGHT)
+    return None
 
 
 def numeric(text: str) -> algebra.Value | None:
