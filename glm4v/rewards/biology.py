@@ -2,7 +2,7 @@
 
 import re
 
-from glm4v.rewards import choice, formulas, open_answer, values
+from glm4v.rewards import choice, formulas, open_answer, ranges, values
 from glm4v.rewards.quantity import Rules
 from glm4v.rewards.statement import cores, hedge
 
@@ -53,22 +53,15 @@ def _pressure(text: str) -> tuple[int, int] | None:
     return (int(match[1]), int(match[2])) if match else None
 
 
-def _magnified(text: str, truth: str, question: str | None) -> bool | None:
-    """Magnifications: ×400, 400×, 400 times."""
-    match = re.fullmatch(r"[×xX]\s*(\d[\d,]*)|(\d[\d,]*)\s*[×xX]", truth.strip())
-    if match is None:
-        return None
-    bare = re.sub(r"^[×xX]\s*(?=\d)|(?<=\d)\s*(?:[×xX]|times|倍)(?![A-Za-z\d])", "", text.strip())
-    return values.reader(Rules(measured=True, bare=True))(bare, (match[1] or match[2]), question)
-
-
 check = open_answer.verifier(
     (
         choice.read,
         _species,
         _genotypes,
         _pressures,
-        _magnified,
+        formulas.ratios,
+        ranges.read,
+        values.multiples,
         values.reader(Rules(measured=True)),
         formulas.read,
     ),

@@ -2,9 +2,9 @@
 
 import re
 
-from glm4v.rewards import choice, clock, open_answer, values
+from glm4v.rewards import choice, clock, formulas, open_answer, ranges, values
 from glm4v.rewards.quantity import Rules
-from glm4v.rewards.vqa import TABLES, groups, seen_text
+from glm4v.rewards.vqa import TABLES, seen_text
 from glm4v.rewards.yes_no import read as polarity
 
 TOLERANCE, ESTIMATE = 1e-5, 0.05
@@ -20,21 +20,19 @@ def _values(text: str, truth: str, question: str | None) -> bool | None:
     if _ESTIMATE.search(question or ""):
         return _estimated(text, truth, question)
     right = values.truth_of(truth)
-    if right is not None and right.unit is None and right.value in YEARS and truth.strip().isdigit():
+    if right is None:
+        return None
+    given = values.given_by(text, truth, question, right)
+    if given is not None and given.tree[0] in ("sum", "product", "call"):  # not a number that a chart shows
+        return False
+    if right.unit is None:
+        text = re.sub(r"(?<=\d)\s?([MB])$", lambda scale: " million" if scale[1] == "M" else " billion", text)
+    if right.unit is None and right.value in YEARS and truth.strip().isdigit():
         return _exact(text, truth, question)
     return _printed(text, truth, question)
 
 
-def _ratios(text: str, truth: str, question: str | None) -> bool | None:
-    """How many times as large: 3.5, 7:2, 3.5 times."""
-    right = values.truth_of(truth)
-    if right is None or right.unit is not None or not re.search(r"ratio|times|比", question or ""):
-        return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?::|to|比|/)\s*(\d+(?:\.\d+)?)", text)
-    return None if match is None or float(match[2]) == 0 else _printed(f"{match[1]}/{match[2]}", truth, question)
-
-
 check = open_answer.verifier(
-    (choice.read, groups, _ratios, clock.read, clock.read_month, _values, seen_text, polarity),
+    (choice.read, formulas.ratios, ranges.read, clock.read, clock.read_month, values.multiples, _values, seen_text, polarity),
     lists=(open_answer.words(*TABLES),),
 )

@@ -35,7 +35,7 @@ _DATES = tuple(
 _YEARS = re.compile(rf"(?:(?:in |the )?(?:the )?year )?(?:(ad|a\.d\.|ce|bc|bce)\s+)?{_YEAR}(?:\s*年)?")
 _CENTURY = re.compile(rf"(?:the )?(?:(early|mid|late|first half of the|second half of the)[- ])?([a-z0-9-]+(?: [a-z]+)?)(?:[- ](?:century|centuries|cent\.?|c\.?)){_ERA}")
 _CENTURY_HAN = re.compile(r"(?:(公元前|前|公元))?([0-9]{1,2}|[一二三四五六七八九十]{1,3})世纪")
-_DECADE = re.compile(r"(?:the )?(\d{3}0)'?s|(?:the )?([a-z]+ies) of the ([a-z0-9-]+(?: [a-z]+)?) century|(?:the )?([a-z]+) ([a-z]+ies)")
+_DECADE = re.compile(r"(?:the )?(\d{3}0)'?s|(?:the )?([a-z]+ies) of the ([a-z0-9-]+(?: [a-z]+)?) century|(?:the )?([a-z]+)[ -]([a-z]+ies)|(?:from )?(\d{3}0)\s*(?:-|–|to)\s*(\d{3}9)")
 _DECADE_HAN = re.compile(r"(?:([0-9]{1,2}|[一二三四五六七八九十]{1,3})世纪)([0-9]0|[一二三四五六七八九]十)年代|(\d{3}0)年代")
 _TENS = {"twenties": 20, "thirties": 30, "forties": 40, "fifties": 50, "sixties": 60, "seventies": 70, "eighties": 80, "nineties": 90}
 _TIME = re.compile(
@@ -95,7 +95,7 @@ def moment(text: str) -> Moment | None:
     if len(text) > MAX_CHARACTERS:
         return None
     text = unaccented(text.strip(" .,")).casefold().removeprefix("in ").removeprefix("on ").strip()
-    text = re.sub(r"\s+", " ", text)
+    text = re.sub(r"\s+", " ", re.sub(r"(?<=\b[a-z])\.(?=\s?[a-z]\b|$)", "", text))
     return _period(text) or _date(text) or _year(text)
 
 
@@ -136,6 +136,8 @@ def _decade(match: re.Match[str]) -> Moment | None:
     if match[2]:
         century = ordinal(match[3]) or roman(match[3].upper())
         return Moment(decade=(century - 1) * 100 + _TENS[match[2]]) if century and match[2] in _TENS else None
+    if match[6]:
+        return Moment(decade=int(match[6])) if match[6][:3] == match[7][:3] else None
     first = {"nineteen": 1900, "eighteen": 1800, "seventeen": 1700, "sixteen": 1600}.get(match[4])
     return Moment(decade=first + _TENS[match[5]]) if first and match[5] in _TENS else None
 

@@ -56,14 +56,25 @@ _SPOKEN = tuple(
 _RATIO = re.compile(r"^\s*([^:,=]+(?::[^:,=]+){1,5})\s*$")
 
 
+def ratios(text: str, truth: str, question: str | None) -> bool | None:
+    """The reader of ratios such as 3:4 and 9:3:3:1; times of day are left to others."""
+    right = _ratio(truth)
+    if right is None and re.search(r"ratio|比", question or "") and re.fullmatch(r"\d+(?:\.\d+)?", truth):
+        given = _ratio(text, spoken=True)
+        return None if given is None else len(given) == 2 and _proportional(given, [Fraction(truth), Fraction(1)])
+    if right is None or (re.fullmatch(r"\d{1,2}:\d{2}", truth) and re.search(r"\btime\b|\bwhen\b|时", question or "")):
+        return None
+    given = _ratio(text, spoken=True)
+    for core in cores(text, question) if given is None and hedge(text, truth) is None else []:
+        given = given or _ratio(core.rpartition("=")[2], spoken=True)
+    return given is not None and _proportional(given, right)
+
+
 def read(text: str, truth: str, question: str | None) -> bool | None:
     """The reader of mathematics: None where the truth is none, else whether the answer is the same."""
-    ratio = _ratio(truth)
+    ratio = ratios(text, truth, None)
     if ratio is not None:
-        given = _ratio(text, spoken=True)
-        for core in cores(text, question) if given is None and hedge(text, truth) is None else []:
-            given = given or _ratio(core.rpartition("=")[2], spoken=True)
-        return given is not None and _proportional(given, ratio)
+        return ratio
     right = mathematics.read(truth)
     if right is None or not _MATHEMATICAL.search(truth):
         return None

@@ -2,7 +2,7 @@
 
 import re
 
-from glm4v.rewards import choice, clock, names, open_answer, places, values
+from glm4v.rewards import choice, clock, names, open_answer, places, ranges, values
 from glm4v.rewards.quantity import Rules
 
 _TABLES = ("places", "words", "things")
@@ -19,6 +19,6 @@ def located(text: str, truth: str, question: str | None) -> bool | None:
 
 
 check = open_answer.verifier(
-    (choice.read, places.read, clock.read, located, values.reader(Rules(measured=True))),
+    (choice.read, places.read, ranges.read, clock.read, located, values.reader(Rules(measured=True))),
     lists=(open_answer.words(*_TABLES),),
 )

@@ -2,10 +2,10 @@
 
 import re
 
-from glm4v.rewards import choice, clock, formulas, numerals, open_answer, values
+from glm4v.rewards import choice, clock, formulas, numerals, open_answer, ranges, values
 from glm4v.rewards.quantity import Rules
 from glm4v.rewards.statement import cores, hedge
-from glm4v.rewards.vqa import TABLES, groups, seen_text
+from glm4v.rewards.vqa import TABLES, seen_text
 from glm4v.rewards.yes_no import read as polarity
 
 _PICTURE = r"(?:images?|pictures?|photos?|photographs?|figures?|figs?\.?|panels?|frames?|views?|scenes?|图片?|照片|第)"
@@ -80,6 +80,6 @@ def _expressions(text: str, truth: str, question: str | None) -> bool | None:
 
 
 check = open_answer.verifier(
-    (choice.read, orders, pictures, clock.read, groups, values.reader(Rules(bare=True)), _expressions, seen_text, polarity),
+    (choice.read, orders, pictures, formulas.ratios, ranges.read, clock.read, values.multiples, values.reader(Rules(bare=True)), _expressions, seen_text, polarity),
     lists=(open_answer.words(*TABLES),),
 )

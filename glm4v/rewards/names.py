@@ -45,6 +45,21 @@ _PEOPLE = re.compile(
     re.IGNORECASE,
 )
 
+_APPOSITION = re.compile(r",\s+(?:the|an?|who|which|whose)\s[^,]*$")
+_TITLES = frozenset(
+    stem(word)
+    for word in (
+        "king queen emperor empress tsar czar president sir lord lady dr mr mrs prof professor prince princess pope saint captain general author "
+        "poet playwright novelist painter composer writer artist scientist physicist chemist philosopher mathematician inventor explorer "
+        "sculptor architect director english british american french german italian spanish russian chinese japanese greek roman dutch "
+        "austrian polish irish scottish indian norwegian swedish danish great famous"
+    ).split()
+)
+_HAN_TITLES = re.compile(
+    r"(?:著名|伟大)?的?(?:[唐宋元明清汉]代|[美英法德俄]国|意大利|奥地利)?(?:著名|伟大)?的?"
+    r"(?:诗人|作家|文学家|画家|音乐家|作曲家|科学家|数学家|物理学家|化学家|哲学家|皇帝|总统|思想家|小说家|剧作家)"
+)
+
 Key = tuple[str, ...]
 
 
@@ -132,6 +147,7 @@ def same(text: str, truth: str, question: str | None, tables: tuple[str, ...]) -
     """Whether an answer names the truth and nothing else."""
     if any(mark in text and mark not in truth for mark in _CODE) or (_RANGE.search(text) and not _RANGE.search(truth)):
         return False
+    text = re.sub(r"(?<=[A-G])(大|小)调", lambda mode: " major" if mode[1] == "大" else " minor", text)
     if _HAN.search(text):
         return _same_han(text, truth, question, tables)
     forms = [truth] if not _HAN.search(truth) else _forms(truth, tables)
@@ -143,19 +159,29 @@ def same(text: str, truth: str, question: str | None, tables: tuple[str, ...]) -
 
 
 def _same_latin(text: str, truth: str, question: str | None, tables: tuple[str, ...]) -> bool:
-    lent = _lent_keys(question or "", tables)
-    right = keys(truth, tables)
-    wanted = _needed(right, lent)
-    if not wanted:
+    found = cores(text, question)
+    found += [_APPOSITION.sub("", core) for core in found if _APPOSITION.search(core)]
+    for known in (tables, ()):  # with aliases, and word by word
+        lent = _lent_keys(question or "", known)
+        wanted = _needed(keys(truth, known), lent)
+        protected = frozenset(wanted)
+        if not wanted:
+            continue
+        for core in found:
+            given = [key for key in keys(core, known) if key in protected or not _lent(key, lent)]
+            if given == wanted or (_directions(known) >= set(wanted) and sorted(given) == sorted(wanted)):
+                return True
+    if not _PEOPLE.search(question or ""):
         return False
-    protected = frozenset(wanted)
-    for core in cores(text, question):
-        given = [key for key in keys(core, tables) if key in protected or not _lent(key, lent)]
-        if given == wanted or (_directions(tables) >= set(wanted) and sorted(given) == sorted(wanted)):
-            return True
-        if given and question and _PEOPLE.search(question) and _same_person(given, wanted, right):
-            return True
-    return False
+    return any(_same_person(_name(core), _name(truth)) for core in found)
+
+
+def _name(text: str) -> list[str]:
+    """The words of a person's name, initials apart, without titles, trades, nations, and "of France"."""
+    text = re.sub(r"(?<=\b[A-Z])\.(?=[A-Z])", ". ", text)
+    text = re.sub(r"\bof [A-Z]\w+$", "", text)
+    found = [word.removeprefix("#") for word in _words(text)]
+    return [word for word in found if word not in _TITLES and not (is_empty(word) and len(word) > 1)]
 
 
 def _needed(right: list[str], lent: frozenset[str]) -> list[str]:
@@ -189,18 +215,26 @@ def _directions(tables: tuple[str, ...]) -> frozenset[str]:
     return frozenset(key for word in _DIRECTIONS for key in keys(word, tables))
 
 
-def _same_person(given: list[str], wanted: list[str], right: list[str]) -> bool:
+def _same_person(given: list[str], right: list[str]) -> bool:
     """A surname for the full name, and initials for given names."""
-    if given[-1] != right[-1] or len(given) > 6:
+    if not given or not right or len(given) > 6 or given[-1] != right[-1]:
         return False
     first, others = given[:-1], right[:-1]
     if not first:
         return len(right) <= 4 and not right[-1].isdigit()
     if not others:
-        return len(first) <= 2 and not right[-1].startswith("@")
+        return len(first) <= 2 and (right[-1],) not in aliases(("culture",)).phrases
+    if first == others[-len(first) :]:  # García Márquez, van Gogh
+        return True
+    if others == first[: len(others)] and len(first[0]) > 1:  # a middle name more
+        return len(first) - len(others) == 1
     remaining = iter(others)
-    matched = all(any(name == key or (1 in (len(key), len(name)) and name[0] == key[0]) for name in remaining) for key in first)
-    return matched and (len(first) == len(others) or len(first[0]) > 1 or len(first) > 1)
+    matched = all(any(_same_given(name, key) for name in remaining) for key in first)
+    return matched and (len(first) == len(others) or len(first[0]) > 1)
+
+
+def _same_given(name: str, key: str) -> bool:
+    return name == key or (1 in (len(key), len(name)) and name[0] == key[0])
 
 
 def _forms(name: str, tables: tuple[str, ...]) -> list[str]:
@@ -222,7 +256,7 @@ def _same_han(text: str, truth: str, question: str | None, tables: tuple[str, ..
     named = [form for form in forms if re.search(r"不|没|非|无|或", form)]
     if re.search(r"不|没|非|无法|或|还是|可能", text) and not any(form in text for form in named):
         return False
-    text = re.sub(r"极限|结果|原方程|方程|该点|这里", "", text)
+    text = _HAN_TITLES.sub("", re.sub(r"极限|结果|原方程|方程|该点|这里", "", text)) or text
     for form in forms:
         for candidate in dict.fromkeys((form, *_bare(form))):
             at = text.find(candidate)

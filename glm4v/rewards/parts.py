@@ -16,7 +16,7 @@ _SEQUENCE = re.compile(r"\s*(?:→|⟶|⇒|->|-->|=>|>|＞|\\rightarrow|\\to(?![
 _CHAIN = re.compile(r"\s*([<>])\s*")
 _SEPARATORS = re.compile(r"\s+\+\s+|\s*(?:[,;]\s*(?:and\b|then\b)?|\band\b|\bthen\b|&|和|与|及|以及|\n)\s*", re.IGNORECASE)
 _ORDERED = re.compile(
-    r"\border\b|sequence|chain|stages|steps|rank|from .+ to |first .+ then|respectively|process|phases|arrang|electron config|shells|sort\b|电子排布|顺序|依次|排列|排序|食物链|过程|阶段|分别",
+    r"\border\b|sequence|chain|stages|steps|rank|from .+ to |first .+ then|respectively|process|phases|arrang|electron config|shells|sort\b|电子排布|顺序|依次|排列|排序|食物链|过程|阶段|分别|\bnovel\b|\bplay\b|\bfilm\b|\btitle\b|\bpoem\b",
     re.IGNORECASE,
 )
 _LIST_ASKED = re.compile(r"\btwo\b|\bthree\b|\bfour\b|\bfive\b|\blist\b|\bwhich .+s\b|\ball\b|\bboth\b|\bnames?\b|哪些|哪两|有:|列出", re.IGNORECASE)
@@ -38,7 +38,7 @@ def numbered_reader(same: Same) -> Reader:
         if right:
             return _same_numbered(text, right, question, same)
         named = _named(truth)
-        return _same_named(text, named, question, same) if named and _named_parts(text) else None
+        return _same_named(text, named, question, same) if named and (_named_parts(text) or "=" not in truth) else None
 
     return read
 
@@ -114,9 +114,24 @@ def _label(label: str) -> str:
     return re.sub(r"^(?:the|and)\s+", "", fold(label).casefold().strip(" .*"))
 
 
-def _same_named(text: str, right: dict[str, str], question: str | None, same: Same) -> bool:
-    given = {_label(label): value for label, value in _named_parts(text)}
+def _same_named(text: str, right: dict[str, str], question: str | None, same: Same) -> bool | None:
+    given = {_label(label): value for label, value in _named_parts(text)} or _labelled(text, right)
+    if not given and "=" not in "".join(right):
+        listed = [part for part in _SEPARATORS.split(text) if part]
+        if not any(label in text.casefold() for label in right):
+            return len(listed) == len(right) and all(same(mine, theirs, question) for mine, theirs in zip(listed, right.values(), strict=True))
     return set(given) == set(right) and all(same(given[label], value, question) for label, value in right.items())
+
+
+def _labelled(text: str, right: dict[str, str]) -> dict[str, str]:
+    """Asia 60%, Africa has 18%: parts that begin with the labels of the truth; {} for anything else."""
+    found = {}
+    for part in _SEPARATORS.split(text.strip(" .")):
+        label = next((label for label in sorted(right, key=len, reverse=True) if _label(part).startswith(label)), None)
+        if label is None:
+            return {}
+        found[label] = re.sub(r"^\s*(?:has|is|was|had|with|at|:|=|为|是|占)\s*", "", _label(part)[len(label) :]).strip(" ()")
+    return found
 
 
 def _order_by_question(labels: list[str], asked: Sequence[str | None]) -> list[int] | None:

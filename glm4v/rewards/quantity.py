@@ -311,6 +311,8 @@ def _comparable(given: Quantity, right: Quantity, question: str | None, rules: R
         if angle:
             pairs.append((complex(given.value) / right.unit.factor, right.value))
         return pairs
+    if given.unit == parse_unit("°") and right.unit.dimension == (("K", 1),) and right.unit.zero:
+        return [(given.value, right.value)]  # 18 degrees, where only degrees Celsius can be meant
     if given.unit.dimension != right.unit.dimension:
         return []
     return [(_convert(given.value, given.unit, right.unit), right.value)]

@@ -56,7 +56,7 @@ _EMPTY = set(
 _EMPTY |= set(
     "began begun started starts begin begins ended ends wrote built died born came comes went founded discovered invented "
     "published signed fought grew grown rose won hosted led ruled sailed landed flows flowed borders needed used uses "
-    "separated first last".split()
+    "separated first last bar bars line lines slice slices curve curves column columns segment sector wedge dot dots series".split()
 )
 _EMPTY -= {"first", "last"}
 _EMPTY -= {"one", "ones", "right", "yes", "total"}
@@ -90,15 +90,20 @@ def question_words(question: str) -> frozenset[str]:
     return frozenset(stem(word) for word in found) - {stem(word) for word in offered}
 
 
+@lru_cache(maxsize=8192)
 def stem(word: str) -> str:
     """A word without the ending of a plural or of a verb: increases, increased, increasing are one."""
+    return _shorter(_shorter(word))
+
+
+def _shorter(word: str) -> str:
     if word.isdigit() or len(word) < 4 or not word.isascii():
         return word
-    for ending in ("ies", "ing", "ed", "es", "s", "ly"):
+    if word.endswith("ies"):
+        return word[:-3] + "y"
+    for ending in ("ing", "ed", "es", "s", "ly"):
         if word.endswith(ending) and len(word) - len(ending) >= 3 and not word.endswith(("ss", "us", "is")):
             base = word[: -len(ending)]
-            if ending == "ies":
-                return base + "y"
             if ending in ("ing", "ed") and base[-1:] == base[-2:-1] and base[-1:] not in "lsz":
                 base = base[:-1]
             return base.removesuffix("e")

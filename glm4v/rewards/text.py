@@ -34,6 +34,9 @@ _WRAPPED = re.compile(
 _MARKDOWN = re.compile(r"(?<![\w)*])(\*\*|__|\*|`)(?=\S)([^*`\n]*[^*`\s])\1(?![\w(*])")
 
 
+_UNDERLINED = re.compile(r"(?<![\w\\])_([^_\n{}]*[^\W\d_]{2}[^_\n{}]*)_(?!\w)")
+
+
 def fold(text: str) -> str:
     """One spelling for what looks the same on paper: composed accents, ASCII forms, single spaces."""
     return " ".join(unicodedata.normalize("NFC", text.translate(_FOLD)).split())
@@ -65,7 +68,7 @@ def unwrap(text: str) -> str:
         text = re.sub(r"\$\$?([^$]*[^$\d\s.][^$]*|[^$]*)\$\$?(?=$|[\s.,;:)])", r"\1", text)
     for _ in range(_ROUNDS):
         before = text
-        text = _MARKDOWN.sub(r"\2", text.strip())
+        text = _UNDERLINED.sub(r"\1", _MARKDOWN.sub(r"\2", text.strip()))
         text = _outer(text)
         if text == before:
             break

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from fractions import Fraction
 
 from glm4v.rewards import algebra, quantity
 from glm4v.rewards.expression import ExpressionError, parse
@@ -11,6 +12,7 @@ from glm4v.rewards.text import fold
 from glm4v.rewards.units import parse_unit
 
 MAX_SIDES = 8
+_TWICE = {"twice": 2, "double": 2, "doubled": 2, "thrice": 3, "triple": 3, "tripled": 3, "two times": 2}
 _NAME = re.compile(r"[^\d+*/^=<>()-]{1,30}")
 _WORKING = 0.02  # sides of an equation may differ by this much where values are rounded
 UNKNOWN = re.compile(r"\b(?i:solve for|find|value of|what is|for which|求)\s+\$?([b-hj-z])\b(?!')")
@@ -164,6 +166,32 @@ def _asked_back(text: str, given: Quantity, right: Quantity, question: str | Non
             if asked is not None and asked.unit == given.unit and asked.value == given.value:
                 return True
     return False
+
+
+def multiples(text: str, truth: str, question: str | None) -> bool | None:
+    """The reader of multiples, magnifications and factors: ×400, 400×, 2x, 400 times, twice."""
+    right = _multiple(truth)
+    if right is None or hedge(text, truth) is not None:
+        return None if right is None else False
+    for core in cores(text, question):
+        given = _multiple(core)
+        if given is None:
+            plain = quantity.read(core)
+            given = plain.value if plain is not None and plain.unit is None and not plain.percent else None
+        if given is not None:
+            return given == right
+    return False
+
+
+def _multiple(text: str) -> algebra.Value | None:
+    text = text.strip().casefold()
+    if text in _TWICE:
+        return Fraction(_TWICE[text])
+    match = re.fullmatch(r"(?:by |a factor of )?(?:[×x]\s*)?(.+?)(?:\s*(?:[×x]|times|-?fold|倍))?", text)
+    if match is None or match[1] == text:
+        return None
+    value = quantity.read(match[1])
+    return value.value if value is not None and value.unit is None and not value.percent else None
 
 
 def units(text: str, truth: str, question: str | None) -> bool | None:

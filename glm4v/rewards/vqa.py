@@ -2,32 +2,14 @@
 
 import re
 
-from glm4v.rewards import choice, clock, open_answer, values
+from glm4v.rewards import choice, clock, formulas, open_answer, ranges, values
 from glm4v.rewards.quantity import Rules
 from glm4v.rewards.statement import cores, hedge, predicate
 from glm4v.rewards.yes_no import read as polarity
 
 TABLES = ("things", "words", "places", "culture", "living")
-_AGES = re.compile(r"(\d{1,3})\s*(?:-|–|—|to|至|到)\s*(\d{1,3})|(\d{1,3})\s*(?:\+|and (?:over|older|above|up)|or (?:over|older|above|more)|岁?(?:及|以)以?上)|(?:under|below|less than|<)\s*(\d{1,3})")
 _TEXT_ALONE = re.compile(r"\b(?:text|written|say|says|printed|reads?)\b|写", re.IGNORECASE)
 _TEXT_ASKED = re.compile(r"\b(?:text|written|say|says|sign|word|words|letters?|label|read|reads|banner|plate|address|title)\b|写|文字|牌", re.IGNORECASE)
-
-
-def groups(text: str, truth: str, question: str | None) -> bool | None:
-    """Ranges that are labels, such as age groups: 18-24, 65+, under 18."""
-    right = _group(truth)
-    if right is None:
-        return None
-    return any(_group(core) == right for core in cores(text, question))
-
-
-def _group(text: str) -> tuple[str, ...] | None:
-    text = re.sub(r"^the\s+|\s*(?:age)?\s*(?:groups?|years?(?: olds?| of age)?|岁|组|year-olds)$", "", re.sub(r"\s*(?:age )?group$", "", text.strip()))
-    match = _AGES.fullmatch(text.strip())
-    if match is None:
-        return None
-    low, high, over, under = match.groups()
-    return (low, high) if low else (over, "+") if over else ("-", under)
 
 
 def seen_text(text: str, truth: str, question: str | None) -> bool | None:
@@ -50,6 +32,6 @@ def _bare(text: str) -> str:
 
 
 check = open_answer.verifier(
-    (choice.read, groups, clock.read, values.reader(Rules(bare=True)), seen_text, polarity),
+    (choice.read, formulas.ratios, ranges.read, clock.read, values.multiples, values.reader(Rules(bare=True)), seen_text, polarity),
     lists=(open_answer.words(*TABLES),),
 )
