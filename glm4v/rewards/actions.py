@@ -20,18 +20,20 @@ _SAME = {
     **{"sleep": "wait", "等待": "wait", "pause": "wait"},
     **{"open": "open_app", "launch": "open_app", "launch_app": "open_app", "openapp": "open_app", "start_app": "open_app", "打开": "open_app", "打开应用": "open_app", "启动": "open_app"},
     **{"drag_and_drop": "drag", "drag_to": "drag", "draganddrop": "drag", "拖动": "drag", "拖拽": "drag", "拖": "drag", "left_click_drag": "drag"},
+    **{"mouse_click": "click", "mouseclick": "click", "click_at": "click", "press_and_hold": "long_press"},
     **{"滚动": "scroll", "滑动": "scroll"},
 }
 _WITH_DIRECTION = re.compile(r"scroll_?(up|down|left|right)|(向[上下左右])(?:滚动|滑动)")
 _CALL = re.compile(r"([A-Za-z]+(?:_[A-Za-z]+)*|[\u4e00-\u9fff]{1,7})\s*(.*)", re.S)
 _TOKEN = re.compile(
-    r"\s*(?:\"(?P<double>[^\"]*)\"|'(?P<single>[^']*)'|(?P<number>-?[0-9]{1,5}(?:\.[0-9]{1,6})?)(?![\w.])"
-    r"|(?P<name>[A-Za-z_]+)\s*=\s*|(?P<word>[^\W\d](?:[\w+]|[- ](?=\w))*)|(?P<mark>[()\[\],]))"
+    r"\s*(?:\"(?P<double>(?:[^\"\\]|\\.)*)\"|'(?P<single>(?:[^'\\]|\\.)*)'|(?P<number>-?[0-9]{1,5}(?:\.[0-9]{1,6})?)(?![\w.])"
+    r"|(?P<name>[A-Za-z_]\w*)\s*=\s*|(?P<word>[^\W\d](?:[\w+]|[- ](?=\w))*)|(?P<mark>[()\[\],]))"
 )
 _KIND = ("action", "action_type", "name", "type", "function")
 _INNER = ("arguments", "args", "params", "parameters", "action_inputs")
-_POINT = ("point", "coordinate", "coordinates", "position", "box", "bbox", "start_box", "from", "start", "start_point", "to", "end", "end_point", "x", "y", "x1", "y1", "x2", "y2")
+_POINT = ("point", "coordinate", "coordinates", "position", "box", "bbox", "start_box", "from", "start", "start_point", "start_coordinate", "to", "end", "end_point", "end_coordinate", "x", "y", "x1", "y1", "x2", "y2")
 _STRINGS = ("text", "content", "value", "direction", "key", "keys", "app", "app_name", "input")
+_AT = re.compile(r"\W*([0-9]{1,4}(?:\.[0-9]{1,6})?)\s*[,\s]\s*([0-9]{1,4}(?:\.[0-9]{1,6})?)\W*")
 _IGNORED = ("thought", "explanation", "duration", "seconds", "time", "element", "button", "clicks", "id", "reason", "description", "amount")
 
 
@@ -63,9 +65,9 @@ def parse_action(text: str) -> Action | None:
     """`click(512, 300)`, `click [512, 300]`, `type("hello")`, `back`, `{"action": "click", "point": [512, 300]}`; else None."""
     if len(text) > MAX_CHARACTERS:
         return None
-    text = fold(text).strip("`").strip()
-    if text.startswith("json"):
-        text = text[4:].strip()
+    text = fold(text).strip("`*").strip()
+    text = re.sub(r"^(?:json|python|[Aa]ction\s*:)\s*", "", text)
+    text = text[:-1] if text.endswith((").", "].", "。")) else text
     if text.startswith(("{", "[")):
         return _from_json(text)
     match = _CALL.fullmatch(text)
@@ -74,14 +76,36 @@ def parse_action(text: str) -> Action | None:
     directed = _WITH_DIRECTION.fullmatch(match[1].casefold())
     if directed and match[2] in ("", "()"):
         return Action("scroll", (), (directed[1] or directed[2],))
-    return _call(kind_of(match[1]), match[2].strip())
+    name, arguments = match[1], match[2].strip()
+    key = re.fullmatch(r"press_([a-z]+)", name.casefold())
+    if key and kind_of(name) == name.casefold() and arguments in ("", "()"):
+        return Action("press", (), (key[1],))
+    kind = kind_of(name)
+    if kind in ("click", "double_click", "right_click", "long_press"):
+        arguments = re.sub(r"^(?:at|on)\b\s*", "", arguments)
+    elif kind == "type":
+        arguments = arguments.removeprefix(":").strip()
+    action = _call(kind, arguments)
+    return None if action is None else _meant(action)
+
+
+def _meant(action: Action) -> Action:
+    """What a press or a swipe comes to: a key combination, a navigation button, a drag."""
+    if action.kind == "press" and len(action.strings) == 1:
+        if action.text.casefold() in ("back", "home"):
+            return Action(action.text.casefold(), (), ())
+        if "+" in action.text[1:-1]:
+            return action._replace(kind="hotkey")
+    if action.kind == "swipe" and len(action.numbers) == 4 and not action.strings:
+        return action._replace(kind="drag")
+    return action
 
 
 def _call(kind: str, text: str) -> Action | None:
     """The arguments of one call; its bracket must close at the end, and commas stand between values."""
     numbers: list[float] = []
     strings: list[str] = []
-    position, depth, after_value, closed = 0, 0, False, False
+    position, depth, after_value, closed, name = 0, 0, False, False, ""
     while position < len(text):
         match = _TOKEN.match(text, position)
         if match is None or closed:
@@ -98,21 +122,35 @@ def _call(kind: str, text: str) -> Action | None:
             if depth < 0:
                 return None
         elif mark == ",":
-            after_value = False
+            after_value, name = False, name if depth > 1 else ""
         elif token == "name":
             if after_value and depth:
                 return None
+            name = match["name"].casefold()
         elif token == "word" and kind == "drag" and match["word"].casefold() in ("from", "to"):
             after_value = False
+        elif after_value:
+            return None
         else:
-            if after_value:
-                return None
             after_value = True
-            if token == "number":
-                numbers.append(float(match["number"]))
-            else:
-                strings.append(str(match[token or 0]).strip() if token == "word" else str(match[token or 0]))
+            if name == "button" and kind == "click":
+                kind = "right_click" if str(match[token or 0]).casefold() == "right" else kind
+            elif name not in _IGNORED:
+                _take(match, token or "", kind, numbers, strings)
     return Action(kind, *_useful(kind, numbers, strings)) if depth == 0 else None
+
+
+def _take(match: re.Match[str], token: str, kind: str, numbers: list[float], strings: list[str]) -> None:
+    """A value of a call, into its numbers or its strings; "(500, 300)" in quotes is a point."""
+    value = match[token]
+    if token == "number":
+        numbers.append(float(value))
+        return
+    at = _AT.fullmatch(re.sub(r"<\|[a-z_]+\|>", "", value)) if kind not in ("type", "press", "hotkey") else None
+    if at:
+        numbers += [float(at[1]), float(at[2])]
+    else:
+        strings.append(value.strip() if token == "word" else re.sub(r"\\([\"'\\])", r"\1", value))
 
 
 def _useful(kind: str, numbers: list[float], strings: list[str]) -> tuple[tuple[float, ...], tuple[str, ...]]:
@@ -136,6 +174,7 @@ def _from_json(text: str) -> Action | None:
     for key in _INNER:
         if isinstance(fields.get(key), dict):
             fields |= fields.pop(key)
+    fields = {re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key).casefold(): value for key, value in fields.items()}
     numbers: list[float] = []
     strings: list[str] = []
     for key in sorted(fields, key=lambda key: _POINT.index(key) if key in _POINT else 99):
@@ -151,11 +190,15 @@ def _from_json(text: str) -> Action | None:
             strings += values
         elif key not in _IGNORED:
             return None
-    return Action(kind_of(data[name]), tuple(numbers), tuple(strings))
+    return _meant(Action(kind_of(data[name]), tuple(numbers), tuple(strings)))
 
 
 def _coordinates(value: Any) -> list[float] | None:
     """A number, or a flat list of numbers, also as text."""
+    if isinstance(value, dict) and set(value) == {"x", "y"}:
+        value = [value["x"], value["y"]]
+    if isinstance(value, str) and _AT.fullmatch(value):
+        value = list(_AT.fullmatch(value).groups())  # type: ignore[union-attr]
     parts = value if isinstance(value, list) else [value]
     numbers = []
     for part in parts[:5]:

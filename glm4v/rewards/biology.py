@@ -5,6 +5,7 @@ import re
 from glm4v.rewards import choice, formulas, open_answer, ranges, values
 from glm4v.rewards.quantity import Rules
 from glm4v.rewards.statement import cores, hedge
+from glm4v.rewards.yes_no import read as polarity
 
 _GENOTYPE = re.compile(r"(?:[A-Z][a-z]?|[a-z]{1,2}|[A-Za-z]{2}){1,4}|[XY]{2,3}|X\^?\{?[A-Za-z]\}?(?:Y|X\^?\{?[A-Za-z]\}?)")
 _GENE_ASKED = re.compile(r"genotype|gamete|allele|基因型|配子|chromosome|codon|sequence|序列|密码子", re.IGNORECASE)
@@ -56,6 +57,7 @@ def _pressure(text: str) -> tuple[int, int] | None:
 check = open_answer.verifier(
     (
         choice.read,
+        polarity,
         _species,
         _genotypes,
         _pressures,
@@ -65,5 +67,5 @@ check = open_answer.verifier(
         values.reader(Rules(measured=True)),
         formulas.read,
     ),
-    lists=(open_answer.words("living", "words", "things", "substances"),),
+    lists=(open_answer.words("living", "words", "things", "substances", "culture"),),
 )

@@ -7,15 +7,19 @@ from glm4v.rewards.text import fold
 
 MAX_BOXES = 64
 MAX_CHARACTERS = MAX_BOXES * 64
-_NUMBER = r"\s*([0-9]{1,4}(?:\.[0-9]{1,3})?)\s*"
-_FOUR = rf"{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}"
+_NUMBER = r"\s*([0-9]{1,4}(?:\.[0-9]{1,3})?)"
+_SEPARATOR = r"(?:\s*[,;]|(?=\s))"
+_TWO = rf"{_NUMBER}{_SEPARATOR}{_NUMBER}\s*"
+_FOUR = rf"{_NUMBER}{_SEPARATOR}{_NUMBER}{_SEPARATOR}{_NUMBER}{_SEPARATOR}{_NUMBER}\s*"
+_CORNER = r"\s*(?:,|;|to|and|[-–]|和|到)?\s*(?:(?:bottom|lower)[- ]right|右下角?)?\s*[:：]?\s*"
 _BOX = re.compile(
-    rf"\[{_FOUR}\]|\({_FOUR}\)|\({_NUMBER},{_NUMBER}\)\s*,?\s*\({_NUMBER},{_NUMBER}\)"
-    rf"|\[\s*\[{_NUMBER},{_NUMBER}\]\s*,\s*\[{_NUMBER},{_NUMBER}\]\s*\]|<box>{_FOUR}</box>"
+    rf"\[{_FOUR}\]|\({_FOUR}\)|\{{{_FOUR}\}}|\({_TWO}\){_CORNER}\({_TWO}\)|\[\s*\[{_TWO}\]\s*,\s*\[{_TWO}\]\s*\]|<box>{_FOUR}</box>"
 )
 _BARE = re.compile(_FOUR)
+_NAMES = (r"x_?1|x_?min|left", r"y_?1|y_?min|top", r"x_?2|x_?max|right", r"y_?2|y_?max|bottom")
+_NAMED = re.compile(r"\{?\s*" + r"\s*[,;]?\s*".join(rf"[\"']?(?:{name})[\"']?\s*[=:]{_NUMBER}" for name in _NAMES) + r"\s*\}?")
 _STRING = re.compile(r"\"[^\"]{0,80}\"|'[^']{0,80}'")
-_NUMBERED = re.compile(r"(?:^|\n|,\s*)\s*(?:[A-Za-z]+\s)?[0-9]{1,2}\s*[.:)](?=\s|\[|\()|\b[A-Za-z]+ [0-9]{1,2}\s*:")
+_NUMBERED = re.compile(r"(?:^|\n|[,;\s])\s*\(?[0-9]{1,2}\s*[.:)](?=\s|\[|\()|\b[A-Za-z]+ [0-9]{1,2}\s*:")
 _OPEN = re.compile(r"\b(?:or|not|maybe|either|perhaps|possibly)\b|或|不")
 
 
@@ -52,7 +56,8 @@ def parse_boxes(text: str) -> list[Box] | None:
     """
     if len(text) > MAX_CHARACTERS:
         return None
-    text = _STRING.sub(" ", fold(text.replace("\n", " \x00 ")).replace("\x00", "\n"))
+    text = fold(text.replace("\n", " \x00 ")).replace("\x00", "\n").replace("\\[", "[").replace("\\]", "]").replace("**", "")
+    text = _STRING.sub(" ", _NAMED.sub(r"[\1, \2, \3, \4]", text))
     bare = _BARE.fullmatch(text.strip())
     found = [bare] if bare else list(_BOX.finditer(text))
     around = "" if bare else _NUMBERED.sub(" ", _BOX.sub(" ", text))

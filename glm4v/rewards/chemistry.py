@@ -4,6 +4,7 @@ import re
 
 from glm4v.rewards import choice, formulas, open_answer, places, substances, values
 from glm4v.rewards.quantity import Rules
+from glm4v.rewards.yes_no import read as polarity
 
 
 def _hybrids(text: str, truth: str, question: str | None) -> bool | None:
@@ -29,6 +30,7 @@ def _oxidation(text: str, truth: str, question: str | None) -> bool | None:
 check = open_answer.verifier(
     (
         choice.read,
+        polarity,
         values.units,
         substances.equations,
         substances.configurations,
@@ -39,5 +41,5 @@ check = open_answer.verifier(
         values.reader(Rules(measured=True)),
         formulas.read,
     ),
-    lists=(open_answer.words("substances", "words", "things"),),
+    lists=(open_answer.words("substances", "words", "things", "culture"),),
 )

@@ -5,12 +5,12 @@ from fractions import Fraction
 
 from glm4v.rewards import open_answer, parts, values
 from glm4v.rewards.quantity import Quantity, read
-from glm4v.rewards.statement import cores, hedge, is_empty, question_words, stem
+from glm4v.rewards.statement import cores, hedge, is_empty, question_words, stem, trim
 from glm4v.rewards.text import fold, unwrap
 from glm4v.rewards.verdict import Truth, Verdict, quote, truth_text
 
 MAX_CHARACTERS = 300
-_FIGURES = re.compile(r"[0-9]{1,12}|[0-9]{1,3}(?:,[0-9]{3}){1,3}")
+_FIGURES = re.compile(r"[0-9]{1,12}|[0-9]{1,3}(?:[, ][0-9]{3}){1,3}")
 _NONE = {"none", "no", "nothing", "没有"}
 _COUNTERS = "个只条种人张件颗辆本块扇名瓶棵朵头匹把间座位支枝片级次双对盏面幅根粒艘架台部杯碗"
 
@@ -33,6 +33,10 @@ def count(text: str, question: str | None = None) -> int | None:
     text = unwrap(text).rstrip("!").strip()
     if text.casefold() in _NONE:
         return 0
+    empty = re.fullmatch(r"(?:there (?:is|are) )?(?:no|none|zero)\b(.*)|.{0,6}没有(.*)", text.casefold().strip(" ."))
+    if empty and not trim((empty[1] or "").replace("them", ""), question_words(question or "")) and _known(empty[2] or "", question or ""):
+        return 0
+    text = re.sub(r"\b(?:out )?of (?:the )?(\w+)\b", lambda part: _without_whole(part, question), re.sub(r"一共|总共", "", text))
     whole = _whole(text)
     if whole is not None:
         return whole
@@ -54,7 +58,7 @@ def _whole(text: str) -> int | None:
     """A whole number without a sign or a unit, however it is written."""
     text = fold(text).strip(" .,")
     if _FIGURES.fullmatch(text):
-        return int(text.replace(",", ""))
+        return int(text.replace(",", "").replace(" ", ""))
     if re.search(r"[\d+.]|-(?![a-z])", text) and "dozen" not in text:
         return None
     quantity: Quantity | None = read(text.casefold())
@@ -82,9 +86,9 @@ def _with_noun(text: str, question: str | None) -> int | None:
     han = re.search(rf"([0-9]{{1,6}}|[零一二两三四五六七八九十百千万]+)\s*([{_COUNTERS}])?", text)
     if re.search(r"[\u4e00-\u9fff]", text) and han:
         before, after = text[: han.start()], text[han.end() :]
-        if re.search(r"[0-9零一二两三四五六七八九十百千万第不没]", before + after):
-            return None
         known = question or ""
+        if re.search(r"[第不没]", before + after):
+            return None
         if all(_known(part, known) for part in (before, after)):
             return _whole(han[1])
         return None
@@ -104,8 +108,17 @@ def _with_noun(text: str, question: str | None) -> int | None:
 
 def _known(part: str, question: str) -> bool:
     """Whether Chinese words around a count are of the question, or only lead up to it."""
-    part = re.sub(r"一共|总共|共有|共|有|是|为|答案|图中|数量|上|里|中|,|，|。|\s", "", part)
-    return part == "" or part in question or (len(part) <= 4 and not re.search(r"或|约|至", part) and bool(question))
+    part = re.sub(r"一共|总共|共有|共|有|是|为|答案|答|图中|数量|上|里|中|[:：,，。\s]", "", part)
+    if part == "" or part in question:
+        return True
+    return len(part) <= 4 and bool(question) and not re.search(r"[0-9零一二两三四五六七八九十百千万或约至]", part)
+
+
+def _without_whole(part: re.Match[str], question: str | None) -> str:
+    """2 of the five boxes: the five are of the question."""
+    whole = _whole(part[1])
+    asked = {_whole(word) for word in re.findall(r"\w+", question or "")}
+    return " " if whole is not None and whole in asked else part[0]
 
 
 def _same_count(text: str, truth: str, question: str | None) -> bool | None:

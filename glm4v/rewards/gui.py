@@ -1,5 +1,6 @@
 """One step on a screen: the same kind of action, at a point inside the target, with the same text, key or direction."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -66,8 +67,10 @@ def _listed(value: Any) -> tuple[str, ...]:
 
 def _keys(strings: tuple[str, ...]) -> list[str]:
     """Names of keys in one spelling, a combination taken apart."""
-    parts = [part for string in strings for part in (string.split("+") if len(string) > 1 else [string])]
-    names = [part.strip().casefold() for part in parts]
+    names = []
+    for string in strings:
+        name = string.strip().casefold()
+        names += [name] if name in _KEYS or len(name) < 3 else re.split(r"\s*\+\s*|[ -](?=\w)", name)
     return sorted(_KEYS.get(name, name) for name in names)
 
 

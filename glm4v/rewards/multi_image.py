@@ -5,11 +5,11 @@ import re
 from glm4v.rewards import choice, clock, formulas, numerals, open_answer, ranges, values
 from glm4v.rewards.quantity import Rules
 from glm4v.rewards.statement import cores, hedge
-from glm4v.rewards.vqa import TABLES, seen_text
+from glm4v.rewards.vqa import TABLES, absent, seen_text
 from glm4v.rewards.yes_no import read as polarity
 
 _PICTURE = r"(?:images?|pictures?|photos?|photographs?|figures?|figs?\.?|panels?|frames?|views?|scenes?|图片?|照片|第)"
-_NAMED = re.compile(rf"^(?:in |the |on |from )*{_PICTURE}s?\s*(?:no\.?|number|#)?\s*([0-9]{{1,2}}|[A-H]|[一二三四五六七八九])(?:张|幅)?(?:图片?|照片)?$", re.IGNORECASE)
+_NAMED = re.compile(rf"^(?:in |the |on |from )*{_PICTURE}s?\s*(?:no\.?|number|#)?\s*([0-9]{{1,2}}|[A-H]|[一二三四五六七八九]|one|two|three|four|five|six)(?:张|幅)?(?:图片?|照片)?$", re.IGNORECASE)
 _ORDINAL = re.compile(rf"^(?:in |the |on |from )*([\w-]+)\s+(?:one|{_PICTURE})$", re.IGNORECASE)
 _COUNT = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "both": 2, "两": 2, "三": 3, "四": 4}
 _ORDER = re.compile(r"[A-H1-9](?:\s*(?:-|–|,|→|->|>)?\s*[A-H1-9]){2,9}")
@@ -21,6 +21,8 @@ def pictures(text: str, truth: str, question: str | None) -> bool | None:
     right = _numbers(truth, many)
     if not right or truth.strip().isdigit():
         return None
+    if re.match(rf"\d+ {_PICTURE}", text) or (not re.search(_PICTURE, f"{truth} {question}", re.IGNORECASE)):
+        return None if not re.search(_PICTURE, f"{truth} {question}", re.IGNORECASE) else False
     if hedge(re.sub(r"\bboth\b|\bnone\b|\bneither\b|\bno\b", "", text), truth) is not None:
         return False
     for core in cores(text, question):
@@ -54,10 +56,10 @@ def _number(text: str, bare: bool) -> str:
         return text.upper()
     match = _NAMED.fullmatch(text)
     if match:
-        value = numerals.chinese(match[1])
+        value = numerals.chinese(match[1]) or numerals.number_word(match[1])
         return str(value) if value else match[1].upper()
     match = _ORDINAL.fullmatch(text)
-    value = numerals.ordinal(match[1]) if match else None
+    value = numerals.ordinal(match[1] if match else text.removeprefix("the "))
     return str(value) if value else ""
 
 
@@ -68,7 +70,7 @@ def orders(text: str, truth: str, question: str | None) -> bool | None:
     if hedge(text, truth) is not None:
         return False
     right = re.findall(r"[A-H1-9]", truth)
-    for core in cores(text, question):
+    for core in cores(re.sub(r"[()]", " ", re.sub(r",?\s*\bthen\b", ",", text)), question):
         if _ORDER.fullmatch(core.strip()):
             return re.findall(r"[A-H1-9]", core) == right
     return False
@@ -80,6 +82,6 @@ def _expressions(text: str, truth: str, question: str | None) -> bool | None:
 
 
 check = open_answer.verifier(
-    (choice.read, orders, pictures, formulas.ratios, ranges.read, clock.read, values.multiples, values.reader(Rules(bare=True)), _expressions, seen_text, polarity),
+    (choice.read, orders, pictures, formulas.ratios, ranges.read, clock.read, absent, values.multiples, values.reader(Rules(bare=True)), _expressions, seen_text, polarity),
     lists=(open_answer.words(*TABLES),),
 )

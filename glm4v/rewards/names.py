@@ -39,6 +39,7 @@ _SPELLINGS = {
 }
 _RANGE = re.compile(r"\d\s*[-–—~]\s*\d")
 _CODE = ("()", "{", "<", "[", "\\", "_", "@", "&#", ";--")  # program text and markup are no names
+_DOWN = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _PEOPLE = re.compile(
     r"\bwho(?:se|m)?\b|author|writer|poet|novelist|painter|composer|artist|sculptor|scientist|physicist|chemist|philosopher"
     r"|president|leader|emperor|king|queen|explorer|inventor|architect|director|mathematician|person|actor|singer|谁",
@@ -95,6 +96,7 @@ def _words(text: str) -> tuple[str, ...]:
     text = _NUMBERED.sub("number ", fold(text))
     text = _INITIALISM.sub(lambda letters: letters[0].replace(".", ""), text)
     text = re.sub(r"\bhttps?://", "", text)
+    text = re.sub(r"\b((?:north|south)?(?:east|west|north|south))wards?\b", r"\1", text.translate(_DOWN), flags=re.IGNORECASE)
     text = unaccented(text).casefold().replace("'s ", " ").replace("’", "'")
     found = _TOKEN.findall(text)
     result: list[str] = []
@@ -153,7 +155,7 @@ def same(text: str, truth: str, question: str | None, tables: tuple[str, ...]) -
     forms = [truth] if not _HAN.search(truth) else _forms(truth, tables)
     forms = [form for form in forms if not _HAN.search(form)]
     text = re.sub(r"\b(the [\w-]+) ones?\b", r"\1", _NUMBERED.sub("number ", text))
-    if hedge(text, " ".join([truth, *forms])) is not None:
+    if hedge(text, " ".join([truth, *forms]), question) is not None:
         return False
     return any(_same_latin(text, form, question, tables) for form in forms)
 
@@ -169,6 +171,8 @@ def _same_latin(text: str, truth: str, question: str | None, tables: tuple[str, 
             continue
         for core in found:
             given = [key for key in keys(core, known) if key in protected or not _lent(key, lent)]
+            if given[:1] == ["1"] and "1" not in wanted:  # one dog
+                given = given[1:]
             if given == wanted or (_directions(known) >= set(wanted) and sorted(given) == sorted(wanted)):
                 return True
     if not _PEOPLE.search(question or ""):

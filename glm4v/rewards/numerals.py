@@ -43,7 +43,7 @@ def number_word(text: str) -> int | None:
             pass
         elif part in _SMALL and _continues(group, previous, _SMALL[part]):
             group += _SMALL[part]
-        elif part == "hundred" and 0 < group < 10:
+        elif part == "hundred" and (0 < group < 10 or (total == 0 and 10 < group < 100 and group % 10)):
             group *= 100
         elif part in SCALES and group and (total == 0 or total > SCALES[part] * 999):
             total, group = total + group * SCALES[part], 0

@@ -3,8 +3,9 @@
 from glm4v.rewards import choice, clock, formulas, open_answer, places, values
 from glm4v.rewards.directed import read as directed
 from glm4v.rewards.quantity import Rules
+from glm4v.rewards.yes_no import read as polarity
 
 check = open_answer.verifier(
-    (choice.read, values.units, directed, places.read, values.reader(Rules(measured=True)), formulas.read),
-    lists=(open_answer.words("words", "substances"),),
+    (choice.read, polarity, values.units, directed, places.read, values.reader(Rules(measured=True)), formulas.read),
+    lists=(open_answer.words("words", "substances", "things", "culture"),),
 )

@@ -6,12 +6,13 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from glm4v.rewards import quantity
+from glm4v.rewards.numerals import chinese
 from glm4v.rewards.statement import cores, hedge
 
 TOLERANCE = 1e-5
 _ENGLISH = {"north": "N", "south": "S", "east": "E", "west": "W", "n": "N", "s": "S", "e": "E", "w": "W"}
 _HAN = {"北": "N", "南": "S", "东": "E", "西": "W"}
-_NUMBER = r"(-?\d{1,3}(?:\.\d{1,8})?)"
+_NUMBER = r"([-+]?\d{1,3}(?:\.\d{1,8})?)"
 _ANGLE = re.compile(rf"{_NUMBER}\s*(?:°|º|度|degrees?|deg\b)?\s*(?:(\d{{1,2}}(?:\.\d{{1,6}})?)\s*(?:′|'|分|minutes?))?\s*(?:(\d{{1,2}}(?:\.\d{{1,6}})?)\s*(?:″|\"|''|秒|seconds?))?")
 _LETTER = r"(?:north|south|east|west|[NSEW])(?:\s+(?:latitude|longitude))?\b"
 _COORDINATE = re.compile(rf"(?:({_LETTER}|[北南]纬|[东西]经)\s*)?{_ANGLE.pattern}\s*({_LETTER})?", re.IGNORECASE)
@@ -29,7 +30,7 @@ class Coordinate(NamedTuple):
 
 def read(text: str, truth: str, question: str | None) -> bool | None:
     """The reader of coordinates, bearings and scales: None where the truth is none of them."""
-    for parse in (_bearing, _scale):
+    for parse in (_bearing, _scale, _zone):
         right = parse(truth)
         if right is not None:
             if hedge(text, truth) is not None:
@@ -103,6 +104,19 @@ def _coordinate(match: re.Match[str]) -> Coordinate | None:
     return Coordinate(-value if letter in ("S", "W") else value, axis)
 
 
+def _zone(text: str) -> Fraction | None:
+    """Hours ahead of UTC: UTC+8, GMT+08:00, 东八区."""
+    match = re.fullmatch(r"(?:UTC|GMT)\s*([+-])\s*(\d{1,2})(?::([0-5]\d))?(?: hours)?", text.strip())
+    if match:
+        hours = int(match[2]) + Fraction(int(match[3] or 0), 60)
+        return hours if match[1] == "+" else -hours
+    match = re.fullmatch(r"([东西])([一二三四五六七八九十]{1,2}|\d{1,2})区", text.strip())
+    if match is None:
+        return None
+    number = int(match[2]) if match[2].isdigit() else chinese(match[2]) or 0
+    return Fraction(number if match[1] == "东" else -number)
+
+
 def _bearing(text: str) -> tuple[str, str, Fraction] | None:
     """From which point towards which, and by how many degrees: 北偏东30°, N30°E, 30° east of north."""
     match = _BEARING_HAN.fullmatch(text.strip())
@@ -118,6 +132,7 @@ def _bearing(text: str) -> tuple[str, str, Fraction] | None:
 
 def _scale(text: str) -> Fraction | None:
     """1:50,000, 1/50000, 1 to 50,000, 1 cm to 500 m."""
+    text = re.sub(r"图上|实地|实际|距离", "", text)
     text = re.sub(r"(?<=\d)\s+to\s+(?=\d)|比", ":", text.strip().replace("∶", ":"))
     match = _SCALE.fullmatch(text)
     if match:

@@ -64,10 +64,18 @@ def read(text: str) -> Quantity | None:
     text = re.sub(r"^(?:minus|negative|负)\s*", "-", text, flags=re.IGNORECASE)
     text = re.sub(r"^(\d{1,6}) (?:in|out of) (\d{1,6})$", r"\1/\2", text)
     try:
-        quantity = _parts(text) or _figures(text) or _words(text) or _expression(text)
+        quantity = _parts(text) or _figures(text) or _words(text) or _expression(text) or _parts(_in_figures(text))
     except (ExpressionError, ZeroDivisionError):
         return None
     return quantity._replace(approximate=True) if quantity and approximate else quantity
+
+
+def _in_figures(text: str) -> str:
+    """One minute thirty seconds, 一分三十秒: the same with its numbers in figures."""
+    if re.search(r"[\u4e00-\u9fff]", text):
+        return re.sub(r"[零一二两三四五六七八九十百]+", lambda number: str(numerals.chinese(number[0]) or number[0]), text)
+    parts = [(numerals.number_word(part), part) for part in text.split()]
+    return " ".join(part if value is None else str(value) for value, part in parts)
 
 
 def _figures(text: str) -> Quantity | None:
@@ -144,6 +152,8 @@ def _parts(text: str) -> Quantity | None:
         names = ["ft" if name == "′" else "in" if name == "″" else name for name in names]
     if names[0] in ("h", "hr", "hrs"):
         names = ["min" if name == "m" else name for name in names]
+    if names[-1] in ("pence", "penny", "p"):
+        names = ["£" if name in ("pounds", "pound") else name for name in names]
     units = [parse_unit(name) for name in names]
     total, smaller = Fraction(0), None
     for match, unit in zip(matches, units, strict=True):
@@ -311,6 +321,9 @@ def _comparable(given: Quantity, right: Quantity, question: str | None, rules: R
         if angle:
             pairs.append((complex(given.value) / right.unit.factor, right.value))
         return pairs
+    if given.unit == parse_unit("lb") and right.unit == parse_unit("£"):
+        given = given._replace(unit=right.unit)
+    assert given.unit is not None
     if given.unit == parse_unit("°") and right.unit.dimension == (("K", 1),) and right.unit.zero:
         return [(given.value, right.value)]  # 18 degrees, where only degrees Celsius can be meant
     if given.unit.dimension != right.unit.dimension:

@@ -21,6 +21,7 @@ _HEDGES = re.compile(
     r"|[?|±~]|\\pm|\\or\b|\\lor|或|还是|不|没|非|无法|可能|也许|大概|至少|至多|最多|最少|之间|左右|除了|要么",
     re.IGNORECASE,
 )
+_ASKED_BY = {"both", "over", "under", "between", "more than", "less than", "fewer than", "greater than", "except", "any"}
 _APPROXIMATELY = re.compile(
     r"^(?:about|approximately|approx\.?|roughly|around|nearly|almost|circa|ca\.|c\.|≈|~|∼|\\approx|\\sim|大约|约为|约|大概|近似)\s*",
     re.IGNORECASE,
@@ -46,7 +47,7 @@ _EMPTY = set(
     "she we i you his her their our my answer answers correct right result results final value total altogether sum "
     "so thus hence therefore which who whose what where when how has have had do does did can will would "
     "shown seen found located situated called named known made written painted composed held used given calculated "
-    "given namely exactly equal equals directed pointing going only just also then per each picture image "
+    "given namely exactly equal equals directed pointing going per each picture image "
     "figure diagram photo photograph chart graph map must should option choice choose chose select selected think say "
     "says said reads read shows show states state appears appear looks look seems word words text color colors colour side "
     "place placed position positioned direction type kind group class number numbers name term process object thing "
@@ -59,12 +60,15 @@ _EMPTY |= set(
     "separated first last bar bars line lines slice slices curve curves column columns segment sector wedge dot dots series".split()
 )
 _EMPTY -= {"first", "last"}
-_EMPTY -= {"one", "ones", "right", "yes", "total"}
+_EMPTY |= {"toward", "towards", "them", "there're", "count", "counted", "altogether"}
+_EMPTY -= {"one", "ones", "right", "yes"}
 
 
-def hedge(text: str, truth: str) -> str | None:
-    """A word that leaves the answer open or takes it back, unless the truth has it too; or None."""
+def hedge(text: str, truth: str, question: str | None = None) -> str | None:
+    """A word that leaves the answer open or takes it back, unless the truth has it too, or the question asks by it."""
     allowed = {match[0].casefold() for match in _HEDGES.finditer(fold(truth))}
+    if question:
+        allowed |= {match[0].casefold() for match in _HEDGES.finditer(question[:1000])} & _ASKED_BY
     for match in _HEDGES.finditer(text):
         word = match[0].casefold()
         if word in allowed or (match[0] == "May" and not text[match.end() :].startswith(" be")):

@@ -20,7 +20,7 @@ _NUMBERED = re.compile(r"^(?:the )?(?:#|№|(?:no|nr|number)\b\.?)\s*(?=\d)", re
 _SIDES = re.compile(r"\s*(?:=|≈|≃|\\approx|≐)\s*")
 _IN_QUESTION = re.compile(r"[0-9][0-9., ]*\s*(?:×\s*10\S+\s*)?[^\W\d_][^\s,.;:?()]*|[0-9][0-9.]*\s*[°%][CF]?|[$€£¥][0-9][0-9.,]*")
 _COUNTED = set(
-    "unit units square points point times time people persons items pieces ways way votes sides marks degrees "
+    "off discount unit units square points point times time people persons items pieces ways way votes sides marks degrees "
     "个 只 条 次 倍 种 人 张 件 颗 辆 本 块 扇 名 瓶 棵 朵 头 匹 把 间 座 位 支 枝 片 级 号 项 组 道 层 价 年 折 架 艘 双 对".split()
 )
 
@@ -54,7 +54,7 @@ def given_by(text: str, truth: str, question: str | None, right: Quantity) -> Qu
     whole = quantity.read(text)
     if whole is not None:
         return whole
-    if hedge(_without_numbers_words(text), truth) is not None:
+    if hedge(_without_numbers_words(text), truth, question) is not None:
         return None
     for core in cores(text, question):
         given = _end(core, truth, question) or _counted(core, right, question)

@@ -11,8 +11,8 @@ from glm4v.rewards.verdict import Truth, Verdict, quote, truth_text
 TOLERANCE = 0.5  # seconds; whole seconds must then be equal, and 2.4 serves for 2
 MAX_CHARACTERS = 200
 _CLOCK = re.compile(r"(?:([0-9]{1,2}):)?([0-9]{1,3}):([0-5][0-9](?:\.[0-9]{1,3})?)")
-_LED = re.compile(r"^(?:it |she |he |they |(?:happens|occurs|appears|starts) |at |after |in |the |around |t\s*=\s*|time\s*[:=]?\s*|第|在)*(?:second (?=\d|[a-z]))?")
-_TAIL = re.compile(r"\s*(?:into the video|in|of the video|mark|时|处|秒时)$")
+_LED = re.compile(r"^(?:it |she |he |they |(?:happens|occurs|appears|starts) |at |after |in |the |around |about |approximately |t\s*=\s*|time\s*[:=]?\s*|第|在)*(?:second (?=\d|[a-z]))?")
+_TAIL = re.compile(r"\s*(?:\binto the video|\bin|of the video|mark|时|处|秒时)$")
 
 
 def check(prediction: str, truth: Truth, question: str | None = None) -> Verdict:
@@ -48,9 +48,12 @@ def seconds(text: str, question: str | None = None) -> float | None:
 
 def _moment(text: str) -> float | None:
     text = _TAIL.sub("", _LED.sub("", text.strip(" .,"))).strip()
+    text = re.sub(r"^(\d{1,3})\s?(?:'|′|m)\s?(\d{1,2})\s?(?:\"|″|''|s)$", r"\1:\2", text)
     clock = _CLOCK.fullmatch(re.sub(r"\s*(?:s|min|minutes)$", "", text))
     if clock:
         return 3600 * int(clock[1] or 0) + 60 * int(clock[2]) + float(clock[3])
+    if text in ("a minute and a half", "one minute and a half", "one and a half minutes"):
+        return 90.0
     if text.startswith(("-", "+")) or re.search(r"[=/^*]|%", text) or len(text) > 60:
         return None
     text = re.sub(r"(?<=[0-9])\s*(?:secs?|seconds?)\.?$", " s", text)

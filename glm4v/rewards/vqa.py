@@ -3,6 +3,7 @@
 import re
 
 from glm4v.rewards import choice, clock, formulas, open_answer, ranges, values
+from glm4v.rewards.counting import count
 from glm4v.rewards.quantity import Rules
 from glm4v.rewards.statement import cores, hedge, predicate
 from glm4v.rewards.yes_no import read as polarity
@@ -23,7 +24,7 @@ def seen_text(text: str, truth: str, question: str | None) -> bool | None:
         return _bare(quoted[0]) == _bare(truth)
     if not _TEXT_ALONE.search(question or "") or re.search(r"[\u4e00-\u9fff]", text):
         return None
-    return hedge(text, truth) is None and _bare(predicate(text) or "") == _bare(truth)
+    return hedge(text, truth) is None and any(_bare(core) == _bare(truth) for core in (predicate(text) or "", *cores(text, question)))
 
 
 def _bare(text: str) -> str:
@@ -31,7 +32,14 @@ def _bare(text: str) -> str:
     return re.sub(r"\s+", " ", text).strip(" .!,;:\"'“”").casefold()
 
 
+def absent(text: str, truth: str, question: str | None) -> bool | None:
+    """None, zero, no birds: that nothing of what is counted is there."""
+    if truth.casefold() not in ("none", "no", "0", "zero", "没有") or not re.search(r"how many|多少|几", question or "", re.IGNORECASE):
+        return None
+    return count(text, question) == 0
+
+
 check = open_answer.verifier(
-    (choice.read, formulas.ratios, ranges.read, clock.read, values.multiples, values.reader(Rules(bare=True)), seen_text, polarity),
+    (choice.read, formulas.ratios, ranges.read, clock.read, absent, values.multiples, values.reader(Rules(bare=True)), seen_text, polarity),
     lists=(open_answer.words(*TABLES),),
 )

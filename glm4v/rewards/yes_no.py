@@ -6,13 +6,16 @@ from glm4v.rewards.text import foreign_script, unwrap
 from glm4v.rewards.verdict import Truth, Verdict, quote, truth_text
 
 MAX_CHARACTERS = 300
-_YES = {"yes", "true", "correct", "right", "y", "t", "yeah", "yep", "是", "对", "正确", "有", "会", "能", "√", "✓", "✔", "是的", "对的", "yes it is", "affirmative"}
-_NO = {"no", "false", "incorrect", "wrong", "n", "f", "nope", "不是", "否", "没有", "错误", "错", "不正确", "不对", "×", "x", "✗", "✘", "不", "不会", "不能", "没", "untrue"}
+_YES = {"yes", "true", "correct", "right", "y", "t", "yeah", "yep", "是", "对", "正确", "有", "会", "能", "√", "✓", "✔", "是的", "对的", "可以", "有的", "yes it is", "affirmative"}
+_NO = {"no", "false", "incorrect", "wrong", "n", "f", "nope", "不是", "否", "没有", "错误", "错", "不正确", "不对", "×", "x", "✗", "✘", "不", "不会", "不能", "不可以", "没", "untrue"}
 _NO |= {"not true", "not correct", "not right", "不是的", "错的", "negative", "not really"}
 _WORDS = re.compile(r"[^\W\d_]+(?:'[a-z]+)?|[√✓✔×✗✘]|\d+")
 _START = re.compile(
     r"^(?:the (?:statement|answer|claim|sentence|proposition) is|this (?:statement |claim )?is|that is|it is|it's|that's|i think|answer:?|the answer:?"
     r"|(?:这个?|该|此)?(?:说法|命题|判断|陈述|结论|语句|句话|答案)是?)\s*(?:that\s+)?"
+)
+_ECHO = re.compile(
+    r"(?:it|he|she|they|there|this|that|we|i|you) (?:is|are|was|were|does|do|did|can|will|has|have|would|should)(n't| not)?|it (can)not|it (wo|ca)n't"
 )
 _DENIALS = re.compile(r"\b(?:not|never|nobody|nothing|none|no)\b|n't\b|不|没|无")
 _UNSURE = re.compile(
@@ -47,8 +50,9 @@ def polarity(text: str, question: str | None = None) -> bool | None:
         return None
     text = unwrap(text).casefold().strip(" .!,")
     if _HAN.search(text):
-        return _han(text)
-    bare = _START.sub("", text)
+        said = _han(text)
+        return _asserted(text, question or "") if said is None else said
+    bare = _START.sub("", text).removeprefix("indeed, ")
     if bare in _YES or bare in _NO:
         return bare in _YES
     asked = set(_WORDS.findall((question or "").casefold())) - {"or", "yes", "no"}
@@ -81,8 +85,13 @@ def _explained(rest: str, question: str | None, said: bool) -> bool | None:
 
 
 def _echoed(text: str, question: str | None) -> bool | None:
-    """The statement is not true; it is not; there is none."""
+    """He is; it does not; there are none; the statement is not true."""
+    match = _ECHO.fullmatch(text)
+    if match:
+        return not any(match.groups())
     if re.fullmatch(r"(?:the \w+ is |this is |it is |that is )?not (?:true|correct|right)", text):
+        return False
+    if re.search(r"\b(?:is|are) there\b|\bany\b", (question or "").casefold()) and re.match(r"(?:there (?:is|are) )?(?:no|none|not any)\b", text):
         return False
     return None
 
@@ -106,3 +115,21 @@ def _han(text: str) -> bool | None:
     if re.search(r"(?:是)?(?:错误|错|不正确|不对)的?$", text) and not re.search(r"没错|不是错", text):
         return False
     return None
+
+
+def _asserted(text: str, question: str) -> bool | None:
+    """The question's own statement, or its denial: 图中有狗, 它们不平行, 天空中没有鸟."""
+    if _UNSURE.search(text) or re.search(r"[a-z]", text):
+        return None
+    text = re.sub(r"它们?|他们?|她们?|这|那|[\s。.,，!！]", "", text)
+    denials = re.findall(r"不是|没有|不|没|无", text)
+    rest = re.sub(r"不是|没有|不|没|无", "有" if "没有" in denials and "有" in question else "", text)
+    if len(denials) > 1 or re.search(r"不|没", question):
+        return None
+    if _HAN.search(question):
+        covered, position = True, 0
+        while position < len(rest):
+            length = next((n for n in range(len(rest) - position, 0, -1) if rest[position : position + n] in question), 0)
+            covered, position = covered and length > 0, position + max(length, 1)
+        return not denials if covered and rest and "吗" in question else None
+    return False if len(denials) == 1 and len(text) <= 12 else None
