@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 
-from glm4v.rewards import formulas, mathematics, names, values
+from glm4v.rewards import chemical, compounds, formulas, mathematics, names, values
 from glm4v.rewards.statement import cores, hedge
 from glm4v.rewards.text import fold, foreign_script, plain, unwrap
 from glm4v.rewards.units import parse_unit
@@ -13,7 +13,9 @@ from glm4v.rewards.verdict import Truth, Verdict, quote, truth_text
 MAX_CHARACTERS = 500
 TABLES = ("words", "places", "substances", "things")
 _MARK = r"(?:[(\[]\s*([A-Z①-⑩])\s*[)\]]|([A-Z])\s*[).:,]|([①-⑩]))"
-_OPTION = re.compile(rf"(?:^|[\s:;,?.!])\s*{_MARK}\s*")
+_OPTION = re.compile(rf"(?:^|[\s:;,?.!)\]]|(?<=[\u4e00-\u9fff》]))\s*{_MARK}\s*")
+_LOWER = re.compile(r"(?:^|[\s:;,?.!)])\s*(?:\(([a-h])\)|([a-h])[).])\s*")
+_NUMBERED = re.compile(r"(?:^|[\s:;,?.!)])\s*(?:\(([1-9])\)|([1-9])[).])\s*(?=[^\d\s])")
 _CIRCLED_OPTION = re.compile(r"([①-⑩])\s*")
 _LETTERS = re.compile(r"[(\[]?([A-Z①-⑩])[)\]]?[.:)]?", re.IGNORECASE)
 _SEVERAL = re.compile(r"\s*(?:[,;&+]|\band\b|和|与|及)\s*|\s+", re.IGNORECASE)
@@ -36,6 +38,8 @@ def check(prediction: str, truth: Truth, question: str | None = None) -> Verdict
     question that lists them as `A. red B. blue`.
     """
     target = truth_text(truth)
+    if re.fullmatch(r"\(?[1-9]\)?", target.strip()):
+        return _by_number(prediction, target.strip(" ()"), question)
     right = _letters_of(target.upper())
     if foreign_script(prediction, target + (question or "")) is not None:
         return Verdict(0.0, f"{quote(prediction)} has letters of another script")
@@ -43,6 +47,16 @@ def check(prediction: str, truth: Truth, question: str | None = None) -> Verdict
     if given is None:
         return Verdict(0.0, f"{quote(prediction)} is not one choice")
     return Verdict(float(given == right), f"{''.join(sorted(given))} chosen, {target} is right")
+
+
+def _by_number(prediction: str, target: str, question: str | None) -> Verdict:
+    """Options that are numbered 1, 2, 3: as letters, so that all that holds for letters holds for them."""
+    text = fold(question or "")[:4000]
+    found = _sequence(_NUMBERED, text, "1")
+    listed = {chr(64 + int(number)): option for number, option in _between(text, found).items()} if len(found) > 1 else {}
+    said = re.sub(r"(?<![\w.])\(?([1-9])\)?(?![\w])", lambda number: chr(64 + int(number[1])), unwrap(prediction))
+    given = letters(said, listed, None, target)
+    return Verdict(float(given == {chr(64 + int(target))}), f"{quote(prediction)} chosen, {target} is right")
 
 
 def read(text: str, truth: str, question: str | None) -> bool | None:
@@ -66,6 +80,7 @@ def letters(prediction: str, listed: dict[str, str], question: str | None, truth
     first = _OPTION.search(fold(question or ""))
     question = fold(question or "")[: first.start()] if first else None
     text = re.sub(r"^both\s+", "", _TAIL.sub("", unwrap(prediction)), flags=re.IGNORECASE)
+    text = re.sub(r"^[{\[]([^{}\[\]]+)[}\]]$", r"\1", text)
     if "①" in listed:
         text = re.sub(r"\(?([1-9])\)?", lambda digit: chr(0x245F + int(digit[1])), text)
     if hedge(text, " ".join([*listed.values(), truth])) is not None:
@@ -141,7 +156,7 @@ def _lettered(text: str, listed: dict[str, str], question: str | None) -> str:
             return ""
         rest, letter = reverse.groups()
     rest = rest[1:-1] if re.fullmatch(r"\([^()]*\)", rest) else rest
-    return letter if letter in listed and _same_text(rest, listed[letter], question) else ""
+    return letter if letter in listed and _by_text(rest, listed, question) == {letter} else ""
 
 
 @lru_cache(maxsize=4096)
@@ -159,6 +174,9 @@ def _same_text(text: str, option: str, question: str | None) -> bool:
         right_shape, shape = mathematics.read(option), mathematics.read(text)
         if right_shape is not None:
             return shape is not None and formulas.same(shape, right_shape, None, option)
+    if chemical.formulas(option) or chemical.formulas(text):
+        if compounds.identities(text) & compounds.identities(option):
+            return True
     return names.same(text, option, question, TABLES)
 
 
@@ -175,12 +193,20 @@ def _options_in(question: str) -> dict[str, str]:
     circled = list(_CIRCLED_OPTION.finditer(text))
     if len(circled) > 1 and circled[0][1] == "①":
         return _between(text, [(match[1], match.start(), match.end()) for match in circled])
+    for pattern, first in ((_OPTION, "A"), (_LOWER, "a")):
+        found = _sequence(pattern, text, first)
+        if len(found) > 1:
+            return {letter.upper(): option for letter, option in _between(text, found).items()}
+    return {}
+
+
+def _sequence(pattern: re.Pattern[str], text: str, first: str) -> list[tuple[str, int, int]]:
+    """Marks that count up from the first one, with where they begin and end."""
     found: list[tuple[str, int, int]] = []
-    for match in _OPTION.finditer(text):
-        letter = match[1] or match[2] or match[3]
-        if letter == chr(ord("A") + len(found)):
-            found.append((letter, match.start(), match.end()))
-    return _between(text, found) if len(found) > 1 else {}
+    for match in pattern.finditer(text):
+        if (match[1] or match[2]) == chr(ord(first) + len(found)):
+            found.append((match[1] or match[2], match.start(), match.end()))
+    return found
 
 
 def _between(text: str, found: list[tuple[str, int, int]]) -> dict[str, str]:

@@ -4,7 +4,7 @@ import re
 from fractions import Fraction
 
 from glm4v.rewards import open_answer, parts, values
-from glm4v.rewards.quantity import Quantity, read
+from glm4v.rewards.quantity import Quantity, read, unit_asked
 from glm4v.rewards.statement import cores, hedge, is_empty, question_words, stem, trim
 from glm4v.rewards.text import fold, unwrap
 from glm4v.rewards.verdict import Truth, Verdict, quote, truth_text
@@ -74,6 +74,8 @@ def _sum(text: str) -> int | None:
     if not 1 < len(sides) <= 4:
         return None
     end = _whole(sides[-1])
+    if re.fullmatch(r"\s*[A-Za-z]\s*", sides[0]):
+        sides = sides[1:]
     for side in sides[:-1]:
         value = values.numeric(side)
         if value is None or end is None or value != end:
@@ -92,6 +94,9 @@ def _with_noun(text: str, question: str | None) -> int | None:
         if all(_known(part, known) for part in (before, after)):
             return _whole(han[1])
         return None
+    measured = read(text)
+    if measured is not None and measured.unit is not None and measured.unit == unit_asked(question):
+        return int(measured.value) if isinstance(measured.value, Fraction) and measured.value.denominator == 1 else None
     lent = question_words(question or "")
     numbers, words = [], text.split()
     while words:

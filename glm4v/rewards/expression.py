@@ -73,9 +73,28 @@ def parse(text: str) -> Tree:
     return _Parser(_tokens(plain_mathematics(text))).whole()
 
 
+_CHOOSE = re.compile(
+    r"\^?\{?(\d{1,3})\}?\s*C\s*_?\{?(\d{1,3})\}?|C\s*\(\s*(\d{1,3})\s*,\s*(\d{1,3})\s*\)|C_\{?(\d{1,3})\}?\^\{?(\d{1,3})\}?"
+    r"|\{?\s*(\w{1,3})\s*\\choose\s*(\w{1,3})\s*\}?"
+)
+_ARRANGE = re.compile(
+    r"(\d{1,3})\s*P\s*(\d{1,3})|P\s*\(\s*(\d{1,3})\s*,\s*(\d{1,3})\s*\)|[AP]_\{?(\d{1,3})\}?\^\{?(\d{1,3})\}?"
+)
+
+
+def choices_written_out(text: str) -> str:
+    """8C3, C(8, 3) and A_8^3 by binomial coefficients and factorials."""
+    if "C" in text or "choose" in text:
+        text = _CHOOSE.sub(lambda m: "\\binom{{{}}}{{{}}}".format(*(part for part in m.groups() if part)), text)
+    if "P" in text or "A" in text:
+        text = _ARRANGE.sub(lambda m: "(({0})!/(({0})-({1}))!)".format(*(part for part in m.groups() if part)), text)
+    return text
+
+
 def plain_mathematics(text: str) -> str:
     """LaTeX and unicode spellings as the few ASCII marks that the parser reads."""
     text = text.strip().strip("$").strip()
+    text = choices_written_out(text)
     if not text.isascii():
         text = re.sub(f"[{_UP}]+", lambda power: f"^({power[0].translate(_SUPERSCRIPTS)})", text)
         text = re.sub(f"[{_DOWN}]+", lambda index: f"_{{{index[0].translate(_SUBSCRIPTS)}}}", text)
@@ -207,7 +226,7 @@ class _Parser:
 
     def implied(self, before: Tree) -> Tree:
         """The next factor of a product without a sign; two numbers in a row are only a mixed number, 3 1/2."""
-        if self.peek()[0] != "number":
+        if self.peek()[0] != "number" or before[0] not in ("number", "variable"):
             return self.power()
         raise ExpressionError("two numbers in a row")
 

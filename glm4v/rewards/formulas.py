@@ -5,7 +5,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from glm4v.rewards import algebra, mathematics
-from glm4v.rewards.expression import ExpressionError, Tree, parse
+from glm4v.rewards.expression import ExpressionError, Tree, choices_written_out, parse
 from glm4v.rewards.mathematics import Equation, Expression, Inequality, Items, Region, Shape
 from glm4v.rewards.numerals import chinese
 from glm4v.rewards.statement import cores, hedge
@@ -29,9 +29,9 @@ _FACTOR = re.compile(r"factor|分解", re.IGNORECASE)
 _EXPAND = re.compile(r"\bexpand|multiply out|展开", re.IGNORECASE)
 _PRIMES = re.compile(r"prime fact|product of primes|质因数|素因数", re.IGNORECASE)
 _SIMPLIFY = re.compile(r"simplif|lowest terms|simplest|化简|最简|rationali[sz]e|reduce", re.IGNORECASE)
-_COMPUTE = re.compile(r"\d\s*(?:[-+*/×÷^·]|\\times|\\div|\\cdot)\s*\(?\s*-?\d")
+_WORK_OUT = re.compile(r"\badd\b|\bsum\b|\btotal\b|subtract|multiply|\bdivide|evaluate|compute|calculate|work out|计算|求和", re.IGNORECASE)
 _FAMILY = re.compile(r"integer|\\in \\mathbb|∈|general solution|all solutions|整数|通解", re.IGNORECASE)
-_MATHEMATICAL = re.compile(r"[0-9=+*/^<>√π∞|≥≤≠\\{}()\[\]∪∅ℝ]|infinity|无解|空集")
+_MATHEMATICAL = re.compile(r"[0-9=+*/^<>√π∞|≥≤≠\\{}()\[\]∪∅ℝ]|infinity|无解|空集|\breals?\b|实数")
 _SPOKEN = tuple(
     (re.compile(pattern, re.IGNORECASE), sign)
     for pattern, sign in (
@@ -81,6 +81,8 @@ def read(text: str, truth: str, question: str | None) -> bool | None:
     if given_back(text, truth, question):
         return False
     text = _written(text)
+    if isinstance(right, Expression):
+        text = choices_written_out(text)
     shape = mathematics.read(text)
     if shape is not None:
         return same(shape, right, question, truth)
@@ -212,10 +214,8 @@ def has_form(given: Tree, right: Tree, question: str) -> bool:
         )
     if _SIMPLIFY.search(question) and _size(given) > 2 * _size(right) + 4:
         return False
-    if _COMPUTE.search(question) and right[0] == "number" and given[0] in ("sum", "product", "quotient", "power"):
-        asked = set(re.findall(r"\d+(?:\.\d+)?", question))
-        return not _numbers(given) <= {Fraction(number) for number in asked if len(number) < 40}
-    return True
+    worked_out = not (algebra.is_whole(right) and _WORK_OUT.search(question))
+    return worked_out or given[0] not in ("sum", "product") or not all(part[0] == "number" for part in given[1:])
 
 
 @lru_cache(maxsize=512)
@@ -232,12 +232,6 @@ def _sorted(tree: Tree) -> Tree:
     """A tree with the parts of sums and products in one order."""
     parts = [_sorted(part) if isinstance(part, tuple) else part for part in tree[1:]]
     return (tree[0], *(sorted(parts, key=repr) if tree[0] in ("sum", "product") else parts))
-
-
-def _numbers(tree: Tree) -> set[Fraction]:
-    if tree[0] == "number":
-        return {abs(tree[1])}
-    return {value for part in tree[1:] if isinstance(part, tuple) for value in _numbers(part)}
 
 
 def _size(tree: Tree) -> int:

@@ -56,6 +56,7 @@ _EMPTY = {"∅", "\\varnothing", "\\emptyset", "{}", "\\{\\}", "{ }", "empty set
 _EMPTY |= {"no real solution", "no real solutions", "无解", "空集", "there is no solution", "there are no solutions", "no real roots"}
 _EMPTY |= {"Ø", "\\{ \\}", "none", "无实数解", "无实数根", "方程无解"}
 _REALS = {"R", "ℝ", "\\mathbb{R}", "\\R", "all real numbers", "all reals", "(-∞,∞)", "全体实数", "实数集", "一切实数", "任意实数"}
+_ALL_REALS = re.compile(r"(?:x (?:is|can be) )?(?:all|any|every)(?: the)? real(?:s| numbers?| values?)?(?: (?:of )?x)?", re.IGNORECASE)
 _SIGNS = {"≤": "<=", "≥": ">=", "\\leq": "<=", "\\geq": ">=", "\\le": "<=", "\\ge": ">=", "≠": "!=", "\\neq": "!=", "\\ne": "!="}
 _SIGNS |= {"\\lt": "<", "\\gt": ">", "≦": "<=", "≧": ">=", "⩽": "<=", "⩾": ">=", "\\leqslant": "<=", "\\geqslant": ">=", "=<": "<="}
 _MARKS = {"\\cup": "∪", "\\cap": "∩", "\\in": "∈", "\\pm": "±", "\\langle": "⟨", "\\rangle": "⟩", "\\lor": " or ", "\\land": " and "}
@@ -87,7 +88,9 @@ def _spelled(text: str) -> str:
     for old, new in (*_SIGNS.items(), *_MARKS.items()):
         if old in text:
             text = re.sub(re.escape(old) + (r"(?![A-Za-z])" if old[-1].isalpha() and old[0] == "\\" else ""), f" {new} " if new not in "()" else new, text)
-    text = re.sub(r"(?<=[^,]),?\s*(?:where|for|for any|for all|with)?\s*(?:any )?\s*(?:integers? )?[nkm]\s*∈\s*Z\s*$", "", text)
+    text = re.sub(r"\\(?:vec|mathbf|overrightarrow|hat|bar)\s*\{?([A-Za-z]{1,2})\}?", r"\1", text)
+    text = re.sub(r"^<([^<>]+,[^<>]+)>$", r"⟨\1⟩", text.strip())
+    text = re.sub(r"(?<=[^,])[,(]?\s*(?:where|for|for any|for all|with)?\s*(?:any )?\s*(?:integers? )?[nkm]\s*∈\s*Z\s*\)?\s*$", "", text)
     return re.sub(r",?\s*(?:where|for|with)\s+[nkm] is (?:any|an) integer\s*$", "", text).strip()
 
 
@@ -98,7 +101,7 @@ def _shape(text: str, depth: int) -> Shape | None:
         return None
     if text.casefold() in _EMPTY or compact in _EMPTY:
         return Items((), "set")
-    if text in _REALS or compact in _REALS:
+    if text in _REALS or compact in _REALS or _ALL_REALS.fullmatch(text):
         return Region(((-INFINITY, INFINITY, False, False),))
     builder = re.match(r"^\\?\{\s*([a-z])\s*(?:∈\s*ℝ\s*)?(?:\||:|\\mid)\s*(.+?)\\?\}$", text)
     if builder:

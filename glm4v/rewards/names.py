@@ -267,7 +267,7 @@ def _same_han(text: str, truth: str, question: str | None, tables: tuple[str, ..
             if at < 0 or text.find(candidate, at + 1) >= 0:
                 continue
             rest = (_HAN_COUNT.sub("", text[:at]), text[at + len(candidate) :])
-            if all(_harmless_han(part, question or "", candidate) for part in rest):
+            if all(harmless_han(part, question or "") for part in rest):
                 return True
     return False
 
@@ -283,7 +283,7 @@ def _bare(form: str) -> list[str]:
     return found
 
 
-def _harmless_han(part: str, question: str, found: str) -> bool:
+def harmless_han(part: str, question: str) -> bool:
     """Whether a stretch is made of the question's own words and of characters that say nothing."""
     part = part.strip()
     for tail in _HAN_TAIL:

@@ -85,6 +85,13 @@ def ordinal(text: str) -> int | None:
 def fraction_words(text: str) -> Fraction | None:
     """The value of "one half", "three quarters", "two-thirds", "one and a half", "四分之一"; None for anything else."""
     text = text.casefold()
+    if " point " in text:
+        whole_words, _, decimals = text.partition(" point ")
+        digits = [_SMALL.get(word, 99) for word in decimals.split()]
+        value = number_word(whole_words)
+        if value is None or not 0 < len(digits) < 10 or max(digits) > 9:
+            return None
+        return value + Fraction(int("".join(map(str, digits))), 10 ** len(digits))
     if text in ("一半", "半"):
         return Fraction(1, 2)
     if "分之" in text:

@@ -300,6 +300,8 @@ def _comparable(given: Quantity, right: Quantity, question: str | None, rules: R
         assert given.unit is not None
         if given.value == 0 and right.value == 0 and rules.measured:
             return [(given.value, right.value)]
+        if asked is None and given.unit == parse_unit("°") and question is not None and _ANGLE_ASKED.search(question):
+            return [(given.value, right.value)]
         if asked is None or right.percent or given.percent:
             return [(complex(given.value) * given.unit.factor, right.value)] if not given.unit.dimension else []
         right = right._replace(unit=asked)

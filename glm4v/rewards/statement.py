@@ -144,6 +144,8 @@ def cores(text: str, question: str | None) -> list[str]:
             found.append(match[2].strip())
             if not re.search(r"[A-Za-z]", match[1]):
                 break
+    if last != text and _LINKS.match(text):  # "The angle is right" may mean the angle
+        found.append(_LINKS.match(text)[2].strip())  # type: ignore[index]
     lent = question_words(question or "")
     for part in list(found):
         trimmed = trim(part, lent)

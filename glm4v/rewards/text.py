@@ -24,8 +24,8 @@ _SYNONYMS = {
     "rectangular": "rectangle",
 }
 _NEVER_SEEN = {"Cf", "Cc", "Co", "Cs", "Cn"}
-_SCRIPTS = {"LATIN", "CJK", "GREEK", "HIRAGANA", "KATAKANA", "MICRO", "OHM", "ANGSTROM", "SCRIPT", "BLACK-LETTER"}
-_SCRIPTS |= {"FEMININE", "MASCULINE", "DOUBLE-STRUCK", "SUPERSCRIPT", "MODIFIER", "ALEF", "PLANCK", "INFORMATION"}
+_SCRIPTS = {"LATIN", "CJK", "GREEK", "HIRAGANA", "KATAKANA", "MICRO", "OHM", "ANGSTROM", "SCRIPT", "BLACK"}
+_SCRIPTS |= {"FEMININE", "MASCULINE", "DOUBLE", "SUPERSCRIPT", "MODIFIER", "ALEF", "PLANCK", "INFORMATION"}
 _ROUNDS = 6  # of taking wrappings off: deeper ones are nobody's answer
 _WRAPPED = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt)?|math(?:rm|bf|it|sf|tt|cal)|operatorname|boxed|fbox|ce|emph|mbox|underline)"

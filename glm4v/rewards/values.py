@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from fractions import Fraction
 
-from glm4v.rewards import algebra, quantity
+from glm4v.rewards import algebra, names, quantity
 from glm4v.rewards.expression import ExpressionError, parse
 from glm4v.rewards.quantity import Quantity, Rules
 from glm4v.rewards.statement import cores, hedge, is_empty, question_words, stem
@@ -60,6 +60,9 @@ def given_by(text: str, truth: str, question: str | None, right: Quantity) -> Qu
         given = _end(core, truth, question) or _counted(core, right, question)
         if given is not None:
             return given
+    led = re.match(r"^([\u4e00-\u9fff,:，：\s]+?)([-+]?[0-9零一二两三四五六七八九十百半].*)$", text)
+    if led and question and names.harmless_han(led[1], question):
+        return _end(led[2], truth, question) or _counted(led[2], right, question)
     return None
 
 
@@ -123,6 +126,9 @@ def _agree(one: Quantity, other: Quantity) -> bool:
 
 def is_label(text: str, truth: str, question: str | None) -> bool:
     """Whether what stands before an equals sign names the answer, and not something else."""
+    named = truth.partition("=")[0] if "=" in truth else ""
+    if named and _symbol(text) and _symbol(named):
+        return _symbol(text) == _symbol(named)
     asked = UNKNOWN.search(question or "")
     if asked and re.fullmatch(r"\s*[a-z]\s*", text) and text.strip() != asked[1]:
         return False
@@ -135,6 +141,15 @@ def is_label(text: str, truth: str, question: str | None) -> bool:
     if re.search(r"\d", text) and not re.search(r"[A-Za-z]", text):
         return False
     return bool(words)
+
+
+def _symbol(text: str) -> str:
+    """A short name such as ∠ABC, v or AB in one spelling; "" for words."""
+    text = re.sub(r"\\angle|\bangle\b", "∠", text).replace(" ", "").replace("$", "")
+    match = re.fullmatch(r"(∠?)([A-Z]{1,3})|[a-z](?:_\{?\w+\}?)?", text)
+    if match and match[2] and len(match[2]) > 1:
+        return match[1] + min(match[2], match[2][::-1])
+    return text if match else ""
 
 
 def _counted(text: str, right: Quantity, question: str | None) -> Quantity | None:
