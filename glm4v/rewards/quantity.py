@@ -43,6 +43,9 @@ _PERCENTAGE_ASKED = re.compile(r"percent|per cent|%|百分", re.IGNORECASE)
 _ANGLE_ASKED = re.compile(r"angle|degree|∠|angular|latitude|longitude|bearing|角|度", re.IGNORECASE)
 
 
+_ANGLE = (("rad", 1),)
+
+
 class Quantity(NamedTuple):
     """A value (percent counted as a hundredth), its unit, half a unit of its last digit, and how it is written."""
 
@@ -303,13 +306,14 @@ def _comparable(given: Quantity, right: Quantity, question: str | None, rules: R
         if asked is None and given.unit == parse_unit("°") and question is not None and _ANGLE_ASKED.search(question):
             return [(given.value, right.value)]
         if asked is None or right.percent or given.percent:
-            return [(complex(given.value) * given.unit.factor, right.value)] if not given.unit.dimension else []
+            free = not given.unit.dimension or given.unit.dimension == _ANGLE
+            return [(complex(given.value) * given.unit.factor, right.value)] if free else []
         right = right._replace(unit=asked)
     assert right.unit is not None
     if given.unit is None:
         if given.percent:
             return []
-        angle = not right.unit.dimension
+        angle = right.unit.dimension == _ANGLE
         bare = (
             rules.bare
             or question is None

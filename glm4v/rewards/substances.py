@@ -76,6 +76,8 @@ def substances(text: str, truth: str, question: str | None) -> bool | None:
         allowed = False
     else:
         allowed = None
+    if question and re.search(r"structur|结构", question, re.IGNORECASE) and _is_molecular(text, truth):
+        return False
     words_agree = None
     both = re.fullmatch(r"(.+?)\s*\(([^()]+)\)", text)
     if both and compounds.identities(both[1]) & compounds.identities(both[2]) & right:
@@ -90,6 +92,12 @@ def substances(text: str, truth: str, question: str | None) -> bool | None:
             continue
         return _agree(core, given, truth, right)
     return False if words_agree is False or formulas else None
+
+
+def _is_molecular(text: str, truth: str) -> bool:
+    """Whether an answer only counts the atoms, C2H6O, where the truth shows how they are joined."""
+    symbols = [re.findall(r"[A-Z][a-z]?", chemical.normal(part)) for part in (text, truth)]
+    return bool(chemical.formulas(text)) and len(set(symbols[0])) == len(symbols[0]) and len(set(symbols[1])) < len(symbols[1])
 
 
 def _candidates(text: str, truth: str, question: str | None) -> list[str]:

@@ -24,7 +24,7 @@ def seen_text(text: str, truth: str, question: str | None) -> bool | None:
         return _bare(quoted[0]) == _bare(truth)
     if not _TEXT_ALONE.search(question or "") or re.search(r"[\u4e00-\u9fff]", text):
         return None
-    return hedge(text, truth) is None and any(_bare(core) == _bare(truth) for core in (predicate(text) or "", *cores(text, question)))
+    return hedge(text, truth) is None and any(_bare(core) == _bare(truth) for core in (predicate(text) or "", *(cores(text, question) if len(text.split()) > len(truth.split()) + 2 else ())))
 
 
 def _bare(text: str) -> str:
