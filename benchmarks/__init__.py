@@ -1,5 +1,5 @@
-"""What `glm4v bench` runs: a script an operator, whole models (bench_model), how costs grow (bench_growth) and the demo
-(bench_demo).
+"""What `glm4v bench` runs: a script an operator, whole models (bench_model), how costs grow (bench_growth), the demo
+(bench_demo), and the reward system on its corpus (bench_rewards).
 """
 
 import json
@@ -87,7 +87,9 @@ def scripts_of(names: Iterable[str]) -> list[str]:
     wanted = list(SCRIPTS) if "all" in names else [name for name in names if name != GROWTH]
     unknown = [name for name in wanted if name not in SCRIPTS]
     if unknown:
-        raise ValueError(f"{unknown[0]}: no such benchmark; expected all, demo, growth or some of {', '.join(SCRIPTS)}")
+        raise ValueError(
+            f"{unknown[0]}: no such benchmark; expected all, demo, growth, rewards or some of {', '.join(SCRIPTS)}"
+        )
     return list(dict.fromkeys(script for name, script in SCRIPTS.items() if name in wanted))
 
 

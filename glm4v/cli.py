@@ -167,17 +167,19 @@ def gym(
 @app.command()
 def bench(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[OP ...|all|model|growth|demo]", help="Operators; nothing means all.")
+        list[str] | None,
+        typer.Argument(metavar="[OP ...|all|model|growth|demo|rewards]", help="Operators; nothing means all."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="JSON file of the results; all and demo go into benchmarks/results without it.")
+        Path | None,
+        typer.Option(help="JSON file of the results; all, demo and rewards go into benchmarks/results without it."),
     ] = None,
     compare: Annotated[Path | None, typer.Option(help="Earlier JSON file whose times are shown beside.")] = None,
     plot: Annotated[Path | None, typer.Option(help="HTML file of all figures.")] = None,
     seeds: Annotated[int, typer.Option(help="demo: how many, from 0 on.")] = 3,
     heldout: Annotated[int, typer.Option(help="demo: problems a domain.")] = 1000,
 ) -> None:
-    """Measure operators against plain torch, the model against transformers, the demo against more SFT."""
+    """Measure operators against plain torch, the model against transformers, the demo against more SFT, rewards."""
     with plain_errors():
         from glm4v import benchmarks
 
@@ -185,6 +187,10 @@ def bench(
             from glm4v.benchmarks import bench_demo
 
             bench_demo.run(range(seeds), heldout, out or bench_demo.RESULT)
+        elif names == ["rewards"]:
+            from glm4v.benchmarks import bench_rewards
+
+            bench_rewards.run(out or bench_rewards.RESULT)
         else:
             benchmarks.run(names or [], out, compare, plot)
 
@@ -196,6 +202,26 @@ def doctor() -> None:
         from glm4v import doctor
 
         raise typer.Exit(doctor.run())
+
+
+@app.command("reward-check")
+def reward_check(
+    answers: Annotated[
+        Path,
+        typer.Argument(help="JSONL of answers: domain, prediction or response, truth, and perhaps question, label."),
+    ],
+    out: Annotated[Path | None, typer.Option(help="HTML page [ANSWERS with .html].")] = None,
+) -> None:
+    """Try verifiers on answers of your own: hits, disagreements with labels, the slowest."""
+    with plain_errors():
+        from glm4v.report import reward_check
+
+        with progress("answers") as on_progress:
+            checked = reward_check.read(answers, on_progress)
+        rich.print(reward_check.table(checked))
+        page = out or answers.with_suffix(".html")
+        page.write_text(reward_check.html(checked, answers.name), encoding="utf-8")
+        typer.echo(page)
 
 
 @app.command()

@@ -26,12 +26,14 @@ from glm4v.rewards import (
     vqa,
     yes_no,
 )
-from glm4v.rewards.extract import MAX_BYTES, extract_answer, parse_response
+from glm4v.rewards.extract import BOX, END_BOX, MAX_BYTES, extract_answer, parse_response
+from glm4v.rewards.judge import Judge
 from glm4v.rewards.text import hidden_characters
 from glm4v.rewards.verdict import Truth, Verdict, Verifier
 
 __all__ = [
     "VERIFIERS",
+    "Judge",
     "Truth",
     "Verdict",
     "assess",
@@ -63,7 +65,9 @@ VERIFIERS: dict[str, Verifier] = {
 }
 
 
-def assess(domain: str, prediction: str | None, truth: Truth, question: str | None = None) -> Verdict:
+def assess(
+    domain: str, prediction: str | None, truth: Truth, question: str | None = None, judge: Judge | None = None
+) -> Verdict:
     """The reward of an extracted answer and the reason for it.
 
     Args:
@@ -71,6 +75,7 @@ def assess(domain: str, prediction: str | None, truth: Truth, question: str | No
         prediction: what `extract_answer` returned; None (wrong format) earns 0.
         truth: the right answer as text or number, or a dict with what the verifier's docstring names.
         question: lets verifiers tell an answer from an echo of the question, and read units that the question gives.
+        judge: asked about open answers on which the rules are not sure; none by default.
 
     Raises:
         ValueError: an unknown domain, or a truth that the verifier cannot read. Never because of the prediction.
@@ -82,15 +87,22 @@ def assess(domain: str, prediction: str | None, truth: Truth, question: str | No
         return Verdict(0.0, f"an answer of more than {MAX_BYTES // 1024} KB")
     if not prediction.strip():
         return Verdict(0.0, "an empty answer")
+    if BOX in prediction or END_BOX in prediction:
+        return Verdict(0.0, "a box inside the box")
     hidden = hidden_characters(prediction, str(truth))
     if hidden is not None:
         return Verdict(0.0, f"a hidden character ({hidden.lower()})")
-    return verifier(prediction, truth, question)
+    verdict = verifier(prediction, truth, question)
+    if judge is not None and not verdict.decided:
+        return judge(prediction, truth, question)
+    return verdict
 
 
-def verify(domain: str, prediction: str | None, truth: Truth, question: str | None = None) -> float:
+def verify(
+    domain: str, prediction: str | None, truth: Truth, question: str | None = None, judge: Judge | None = None
+) -> float:
     """The reward in [0, 1]. See `assess`."""
-    return assess(domain, prediction, truth, question).reward
+    return assess(domain, prediction, truth, question, judge).reward
 
 
 def explain(domain: str, prediction: str | None, truth: Truth, question: str | None = None) -> str:

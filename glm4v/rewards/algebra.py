@@ -130,8 +130,10 @@ def _power(base: Value, exponent: Value) -> Value:
             if over * over == base.numerator and under * under == base.denominator:
                 return Fraction(over, under) ** exponent.numerator
         if exponent.denominator % 2 and exponent.denominator > 1 and base < 0:  # the real cube root of -8
-            return -complex(float(-base) ** float(exponent)) if exponent.numerator % 2 else complex(
-                float(-base) ** float(exponent)
+            return (
+                -complex(float(-base) ** float(exponent))
+                if exponent.numerator % 2
+                else complex(float(-base) ** float(exponent))
             )
     value = complex(base) ** complex(exponent)
     if value == 0 and base != 0:
@@ -232,8 +234,10 @@ def _has_branches(tree: Tree) -> bool:
     """Roots and logarithms: for these, letters stand for positive numbers."""
     return some(
         tree,
-        lambda part: (part[0] == "call" and part[1] in ("ln", "log", "lg", "sqrt"))
-        or (part[0] == "power" and part[2][0] == "quotient"),
+        lambda part: (
+            (part[0] == "call" and part[1] in ("ln", "log", "lg", "sqrt"))
+            or (part[0] == "power" and part[2][0] == "quotient")
+        ),
     )
 
 

@@ -7,7 +7,9 @@ from glm4v.rewards.quantity import Rules
 from glm4v.rewards.statement import cores, hedge
 from glm4v.rewards.yes_no import read as polarity
 
-_GENOTYPE = re.compile(r"(?:[A-Z][a-z]?|[a-z]{1,2}|[A-Za-z]{2}){1,4}|[XY]{2,3}|X\^?\{?[A-Za-z]\}?(?:Y|X\^?\{?[A-Za-z]\}?)")
+_GENOTYPE = re.compile(
+    r"(?:[A-Z][a-z]?|[a-z]{1,2}|[A-Za-z]{2}){1,4}|[XY]{2,3}|X\^?\{?[A-Za-z]\}?(?:Y|X\^?\{?[A-Za-z]\}?)"
+)
 _GENE_ASKED = re.compile(r"genotype|gamete|allele|基因型|配子|chromosome|codon|sequence|序列|密码子", re.IGNORECASE)
 _SEQUENCE = re.compile(r"(?:[35]['′]?-?)?([ACGTU]{2,})(?:-?[35]['′]?)?")
 
@@ -28,7 +30,11 @@ def _genotypes(text: str, truth: str, question: str | None) -> bool | None:
     """Genotypes and codons, whose letters count in their case."""
     if not re.fullmatch(r"[A-Za-z]{2,8}", truth) or not _GENE_ASKED.search(question or ""):
         return None
-    if not (_GENOTYPE.fullmatch(truth) and len(truth) <= 8 and (truth.isupper() or re.fullmatch(r"(?:([A-Za-z])(?i:\1))+|[A-Za-z]{2,4}", truth))):
+    if not (
+        _GENOTYPE.fullmatch(truth)
+        and len(truth) <= 8
+        and (truth.isupper() or re.fullmatch(r"(?:([A-Za-z])(?i:\1))+|[A-Za-z]{2,4}", truth))
+    ):
         return None
     if hedge(text, truth) is not None:
         return False
@@ -46,7 +52,9 @@ def _pressures(text: str, truth: str, question: str | None) -> bool | None:
     right = _pressure(truth)
     if right is None:
         return None
-    return hedge(re.sub(r"(?<=\d) over (?=\d)", "/", text), truth) is None and any(_pressure(core) == right for core in cores(text, question))
+    return hedge(re.sub(r"(?<=\d) over (?=\d)", "/", text), truth) is None and any(
+        _pressure(core) == right for core in cores(text, question)
+    )
 
 
 def _pressure(text: str) -> tuple[int, int] | None:

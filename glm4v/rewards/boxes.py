@@ -17,7 +17,9 @@ _BOX = re.compile(
 )
 _BARE = re.compile(_FOUR)
 _NAMES = (r"x_?1|x_?min|left", r"y_?1|y_?min|top", r"x_?2|x_?max|right", r"y_?2|y_?max|bottom")
-_NAMED = re.compile(r"\{?\s*" + r"\s*[,;]?\s*".join(rf"[\"']?(?:{name})[\"']?\s*[=:]{_NUMBER}" for name in _NAMES) + r"\s*\}?")
+_NAMED = re.compile(
+    r"\{?\s*" + r"\s*[,;]?\s*".join(rf"[\"']?(?:{name})[\"']?\s*[=:]{_NUMBER}" for name in _NAMES) + r"\s*\}?"
+)
 _STRING = re.compile(r"\"[^\"]{0,80}\"|'[^']{0,80}'")
 _NUMBERED = re.compile(r"(?:^|\n|[,;\s])\s*\(?[0-9]{1,2}\s*[.:)](?=\s|\[|\()|\b[A-Za-z]+ [0-9]{1,2}\s*:")
 _OPEN = re.compile(r"\b(?:or|not|maybe|either|perhaps|possibly)\b|或|不")
@@ -56,7 +58,13 @@ def parse_boxes(text: str) -> list[Box] | None:
     """
     if len(text) > MAX_CHARACTERS:
         return None
-    text = fold(text.replace("\n", " \x00 ")).replace("\x00", "\n").replace("\\[", "[").replace("\\]", "]").replace("**", "")
+    text = (
+        fold(text.replace("\n", " \x00 "))
+        .replace("\x00", "\n")
+        .replace("\\[", "[")
+        .replace("\\]", "]")
+        .replace("**", "")
+    )
     text = _STRING.sub(" ", _NAMED.sub(r"[\1, \2, \3, \4]", text))
     bare = _BARE.fullmatch(text.strip())
     found = [bare] if bare else list(_BOX.finditer(text))

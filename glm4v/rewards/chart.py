@@ -9,10 +9,12 @@ from glm4v.rewards.yes_no import read as polarity
 
 TOLERANCE, ESTIMATE = 1e-5, 0.05
 YEARS = range(1000, 2200)
-_ESTIMATE = re.compile(r"\babout\b|approximate|estimate|roughly|read off|read the value off|大约|约为|估计", re.IGNORECASE)
-_printed = values.reader(Rules(bare=True, relative=TOLERANCE))
-_estimated = values.reader(Rules(bare=True, relative=ESTIMATE, approximate=True))
-_exact = values.reader(Rules(bare=True))
+_ESTIMATE = re.compile(
+    r"\babout\b|approximate|estimate|roughly|read off|read the value off|大约|约为|估计", re.IGNORECASE
+)
+_printed = values.reader(Rules(bare=True, any_unit=True, relative=TOLERANCE))
+_estimated = values.reader(Rules(bare=True, any_unit=True, relative=ESTIMATE, approximate=True))
+_exact = values.reader(Rules(bare=True, any_unit=True))
 
 
 def _values(text: str, truth: str, question: str | None) -> bool | None:
@@ -33,6 +35,16 @@ def _values(text: str, truth: str, question: str | None) -> bool | None:
 
 
 check = open_answer.verifier(
-    (choice.read, formulas.ratios, ranges.read, clock.read, clock.read_month, values.multiples, _values, seen_text, polarity),
+    (
+        choice.read,
+        formulas.ratios,
+        ranges.read,
+        clock.read,
+        clock.read_month,
+        values.multiples,
+        _values,
+        seen_text,
+        polarity,
+    ),
     lists=(open_answer.words(*TABLES),),
 )

@@ -22,7 +22,9 @@ _ARROWS = re.compile(
     r"|\\(?:longrightarrow|rightarrow|to|rightleftharpoons|leftrightarrow|longleftrightarrow|Rightarrow|leftrightharpoons|rightleftarrows)(?![a-z])"
     r"|<=+>|<-+>|<->|[-=]{1,3}>|={1,3}|→|⟶|⇌|⇄|⇋|↔|⟷|⇒|═+|—+>|⟹|➝|➞"
 )
-_CONDITION = re.compile(r"^\s*(?:\[[^\]]*\]|\{[^{}]*\}|Δ|△|\\[Dd]elta|\(?(?:点燃|加热|高温|通电|催化剂|高温高压|光照|一定条件|heat|hv|hν|electricity|catalyst|light)\)?)+|(?:点燃|高温|加热|通电|△|Δ|电解|催化剂)+\s*$")
+_CONDITION = re.compile(
+    r"^\s*(?:\[[^\]]*\]|\{[^{}]*\}|Δ|△|\\[Dd]elta|\(?(?:点燃|加热|高温|通电|催化剂|高温高压|光照|一定条件|heat|hv|hν|electricity|catalyst|light)\)?)+|(?:点燃|高温|加热|通电|△|Δ|电解|催化剂)+\s*$"
+)
 
 
 class Formula(NamedTuple):
@@ -77,7 +79,9 @@ def formulas(text: str) -> tuple[Formula, ...]:
         if atoms is not None or (body == "e" and charge == -1):
             counted = frozenset((atoms or Counter()).items())
             name = state[1] if state else ""
-            found.append(Formula(counted, charge, {"cr": "s", "固": "s", "液": "l", "气": "g"}.get(name, name), 0, _outer(body)))
+            found.append(
+                Formula(counted, charge, {"cr": "s", "固": "s", "液": "l", "气": "g"}.get(name, name), 0, _outer(body))
+            )
     return tuple(found)
 
 
@@ -213,11 +217,21 @@ def _side(text: str) -> list[tuple[Fraction, Formula]]:
     terms = re.split(r"\s+\+\s*|(?<=[)\]A-Za-z0-9}↑↓])\+\s+(?!\+)|(?<=[A-Za-z0-9)\]}])\+(?=[0-9]*[A-Z(\[])", text)
     found = []
     for term in terms[: MAX_SPECIES + 1]:
-        match = re.match(r"\s*(?:([0-9]{1,3})\s*/\s*([0-9]{1,3})|\\frac\{([0-9]+)\}\{([0-9]+)\}|\\frac([0-9])([0-9])|([0-9]{1,3}(?:\.[0-9]{1,3})?)|(½))?\s*(.+?)(?:\s+[v^])?\s*$", term, re.S)
+        match = re.match(
+            r"\s*(?:([0-9]{1,3})\s*/\s*([0-9]{1,3})|\\frac\{([0-9]+)\}\{([0-9]+)\}|\\frac([0-9])([0-9])|([0-9]{1,3}(?:\.[0-9]{1,3})?)|(½))?\s*(.+?)(?:\s+[v^])?\s*$",
+            term,
+            re.S,
+        )
         if match is None:
             return []
         over, under = match[1] or match[3] or match[5], match[2] or match[4] or match[6]
-        times = Fraction(1, 2) if match[8] else Fraction(int(over), int(under or 1) or 1) if over else Fraction(match[7] or 1)
+        times = (
+            Fraction(1, 2)
+            if match[8]
+            else Fraction(int(over), int(under or 1) or 1)
+            if over
+            else Fraction(match[7] or 1)
+        )
         readings = formulas(match[9])
         if not readings or times <= 0:
             return []
@@ -225,7 +239,9 @@ def _side(text: str) -> list[tuple[Fraction, Formula]]:
     return found if len(found) <= MAX_SPECIES else []
 
 
-def _merge(side: list[tuple[Fraction, Formula]], states: bool) -> tuple[dict[tuple[object, ...], Fraction], dict[tuple[object, ...], str]]:
+def _merge(
+    side: list[tuple[Fraction, Formula]], states: bool
+) -> tuple[dict[tuple[object, ...], Fraction], dict[tuple[object, ...], str]]:
     total: dict[tuple[object, ...], Fraction] = {}
     named: dict[tuple[object, ...], str] = {}
     for times, formula in side:
@@ -253,5 +269,7 @@ def same_reaction(given: Reaction, right: Reaction) -> bool:
     """The same species the same way round, coefficients up to one factor, and no state contradicted."""
     if given.left.keys() != right.left.keys() or given.right.keys() != right.right.keys():
         return False
-    ratios = {given.left[key] / right.left[key] for key in right.left} | {given.right[key] / right.right[key] for key in right.right}
+    ratios = {given.left[key] / right.left[key] for key in right.left} | {
+        given.right[key] / right.right[key] for key in right.right
+    }
     return len(ratios) == 1 and all(right.states.get(key, state) == state for key, state in given.states.items())

@@ -28,7 +28,10 @@ _LED = re.compile(
 _WITH_TEXT = re.compile(
     r"[(\[]?([A-Z①-⑩])[)\]]?\s*[.:),-]?\s+(.+)|[(\[]?([A-Z①-⑩])[)\].:,]+\s*(.+)|([A-Z①-⑩])([\u4e00-\u9fff《].*)"
 )
-_TAIL = re.compile(r"\s*(?:(?:项|选项)?(?:是)?(?:正确|对)的?|项|选项|(?:is|are) (?:the )?(?:correct|right|answer|correct answer)|是正确的|正确)$", re.IGNORECASE)
+_TAIL = re.compile(
+    r"\s*(?:(?:项|选项)?(?:是)?(?:正确|对)的?|项|选项|(?:is|are) (?:the )?(?:correct|right|answer|correct answer)|是正确的|正确)$",
+    re.IGNORECASE,
+)
 
 
 def check(prediction: str, truth: Truth, question: str | None = None) -> Verdict:
@@ -53,7 +56,9 @@ def _by_number(prediction: str, target: str, question: str | None) -> Verdict:
     """Options that are numbered 1, 2, 3: as letters, so that all that holds for letters holds for them."""
     text = fold(question or "")[:4000]
     found = _sequence(_NUMBERED, text, "1")
-    listed = {chr(64 + int(number)): option for number, option in _between(text, found).items()} if len(found) > 1 else {}
+    listed = (
+        {chr(64 + int(number)): option for number, option in _between(text, found).items()} if len(found) > 1 else {}
+    )
     said = re.sub(r"(?<![\w.])\(?([1-9])\)?(?![\w])", lambda number: chr(64 + int(number[1])), unwrap(prediction))
     given = letters(said, listed, None, target)
     return Verdict(float(given == {chr(64 + int(target))}), f"{quote(prediction)} chosen, {target} is right")
@@ -90,7 +95,9 @@ def letters(prediction: str, listed: dict[str, str], question: str | None, truth
     stated = cores(text, question)
     for core in dict.fromkeys((text, *(_LED.sub("", part) for part in (text, *stated)), *stated)):
         core = core.strip(" .")
-        found = _only_letters(core, listed) or _by_text(core, listed, question) or _letter_and_text(core, listed, question)
+        found = (
+            _only_letters(core, listed) or _by_text(core, listed, question) or _letter_and_text(core, listed, question)
+        )
         if found:
             return found
     return None

@@ -33,11 +33,26 @@ _DATES = tuple(
     )
 )
 _YEARS = re.compile(rf"(?:(?:in |the )?(?:the )?year )?(?:(ad|a\.d\.|ce|bc|bce)\s+)?{_YEAR}(?:\s*年)?")
-_CENTURY = re.compile(rf"(?:the )?(?:(early|mid|late|first half of the|second half of the)[- ])?([a-z0-9-]+(?: [a-z]+)?)(?:[- ](?:century|centuries|cent\.?|c\.?)){_ERA}")
+_CENTURY = re.compile(
+    rf"(?:the )?(?:(early|mid|late|first half of the|second half of the)[- ])?([a-z0-9-]+(?: [a-z]+)?)(?:[- ](?:century|centuries|cent\.?|c\.?)){_ERA}"
+)
 _CENTURY_HAN = re.compile(r"(?:(公元前|前|公元))?([0-9]{1,2}|[一二三四五六七八九十]{1,3})世纪")
-_DECADE = re.compile(r"(?:the )?(\d{3}0)'?s|(?:the )?([a-z]+ies) of the ([a-z0-9-]+(?: [a-z]+)?) century|(?:the )?([a-z]+)[ -]([a-z]+ies)|(?:from )?(\d{3}0)\s*(?:-|–|to)\s*(\d{3}9)")
-_DECADE_HAN = re.compile(r"(?:([0-9]{1,2}|[一二三四五六七八九十]{1,3})世纪)([0-9]0|[一二三四五六七八九]十)年代|(\d{3}0)年代")
-_TENS = {"twenties": 20, "thirties": 30, "forties": 40, "fifties": 50, "sixties": 60, "seventies": 70, "eighties": 80, "nineties": 90}
+_DECADE = re.compile(
+    r"(?:the )?(\d{3}0)'?s|(?:the )?([a-z]+ies) of the ([a-z0-9-]+(?: [a-z]+)?) century|(?:the )?([a-z]+)[ -]([a-z]+ies)|(?:from )?(\d{3}0)\s*(?:-|–|to)\s*(\d{3}9)"
+)
+_DECADE_HAN = re.compile(
+    r"(?:([0-9]{1,2}|[一二三四五六七八九十]{1,3})世纪)([0-9]0|[一二三四五六七八九]十)年代|(\d{3}0)年代"
+)
+_TENS = {
+    "twenties": 20,
+    "thirties": 30,
+    "forties": 40,
+    "fifties": 50,
+    "sixties": 60,
+    "seventies": 70,
+    "eighties": 80,
+    "nineties": 90,
+}
 _TIME = re.compile(
     r"(?:at )?(\d{1,2})(?:[:.h](\d{2}))?(?::(\d{2}))?\s*(?:(a\.?m\.?|p\.?m\.?)|(?:in the )?(morning|afternoon|evening)|(h|hours|hrs|uhr|o'clock))?"
 )
@@ -48,9 +63,14 @@ _TIME_HAN = re.compile(
 _SPOKEN = re.compile(
     r"(half|quarter|a quarter|[a-z]+(?:-[a-z]+)?)(?: minutes)? (past|to) ([a-z]+)(?:\s*(a\.?m\.?|p\.?m\.?)|(?: in the)? (morning|afternoon|evening))?"
 )
-_TIME_TRUTH = re.compile(r"\d{1,2}:\d{2}(?::\d{2})?(?:\s*[ap]\.?m\.?)?|\d{1,2}\s*[ap]\.?m\.?|noon|midnight", re.IGNORECASE)
+_TIME_TRUTH = re.compile(
+    r"\d{1,2}:\d{2}(?::\d{2})?(?:\s*[ap]\.?m\.?)?|\d{1,2}\s*[ap]\.?m\.?|noon|midnight", re.IGNORECASE
+)
 _TIME_ASKED = re.compile(r"\btime\b|o'clock|\bwhen\b|clock|几点|时间|何时|时刻|什么时候", re.IGNORECASE)
-_DATE_ASKED = re.compile(r"\bdate\b|\bwhen\b|\bday\b|month|year|日期|几月|何时|什么时候|哪一天|哪年|calendar|born|died|century|decade|世纪|年代|年", re.IGNORECASE)
+_DATE_ASKED = re.compile(
+    r"\bdate\b|\bwhen\b|\bday\b|month|year|日期|几月|何时|什么时候|哪一天|哪年|calendar|born|died|century|decade|世纪|年代|年",
+    re.IGNORECASE,
+)
 
 
 class Moment(NamedTuple):

@@ -9,15 +9,71 @@ from glm4v.rewards import chemical, numerals
 from glm4v.rewards.tables import rows
 from glm4v.rewards.text import fold
 
-_PREFIXES = {"mono": 1, "mon": 1, "di": 2, "tri": 3, "tetra": 4, "tetr": 4, "penta": 5, "pent": 5, "hexa": 6, "hepta": 7, "octa": 8, "deca": 10}
-_IDES = {"oxide": "O", "xide": "O", "fluoride": "F", "chloride": "Cl", "bromide": "Br", "iodide": "I", "sulfide": "S", "nitride": "N", "hydride": "H", "phosphide": "P", "carbide": "C"}
-_NONMETALS = {"carbon": "C", "nitrogen": "N", "sulfur": "S", "sulphur": "S", "phosphorus": "P", "silicon": "Si", "chlorine": "Cl", "bromine": "Br", "iodine": "I", "boron": "B", "xenon": "Xe", "oxygen": "O", "selenium": "Se", "arsenic": "As", "fluorine": "F", "hydrogen": "H"}
-_WATERS = {"mono": 1, "di": 2, "tri": 3, "tetra": 4, "penta": 5, "hexa": 6, "hepta": 7, "octa": 8, "nona": 9, "deca": 10, "dodeca": 12}
+_PREFIXES = {
+    "mono": 1,
+    "mon": 1,
+    "di": 2,
+    "tri": 3,
+    "tetra": 4,
+    "tetr": 4,
+    "penta": 5,
+    "pent": 5,
+    "hexa": 6,
+    "hepta": 7,
+    "octa": 8,
+    "deca": 10,
+}
+_IDES = {
+    "oxide": "O",
+    "xide": "O",
+    "fluoride": "F",
+    "chloride": "Cl",
+    "bromide": "Br",
+    "iodide": "I",
+    "sulfide": "S",
+    "nitride": "N",
+    "hydride": "H",
+    "phosphide": "P",
+    "carbide": "C",
+}
+_NONMETALS = {
+    "carbon": "C",
+    "nitrogen": "N",
+    "sulfur": "S",
+    "sulphur": "S",
+    "phosphorus": "P",
+    "silicon": "Si",
+    "chlorine": "Cl",
+    "bromine": "Br",
+    "iodine": "I",
+    "boron": "B",
+    "xenon": "Xe",
+    "oxygen": "O",
+    "selenium": "Se",
+    "arsenic": "As",
+    "fluorine": "F",
+    "hydrogen": "H",
+}
+_WATERS = {
+    "mono": 1,
+    "di": 2,
+    "tri": 3,
+    "tetra": 4,
+    "penta": 5,
+    "hexa": 6,
+    "hepta": 7,
+    "octa": 8,
+    "nona": 9,
+    "deca": 10,
+    "dodeca": 12,
+}
 _HAN_WATERS = {"一": 1, "二": 2, "三": 3, "四": 4, "五": 5, "六": 6, "七": 7, "八": 8, "九": 9, "十": 10, "十二": 12}
 
 
 @cache
-def _ions() -> tuple[dict[str, tuple[str, int]], dict[str, tuple[str, int]], dict[str, tuple[str, int]], dict[str, tuple[str, int]]]:
+def _ions() -> tuple[
+    dict[str, tuple[str, int]], dict[str, tuple[str, int]], dict[str, tuple[str, int]], dict[str, tuple[str, int]]
+]:
     """Cations and anions by English and by Chinese names."""
     tables: tuple[dict[str, tuple[str, int]], ...] = ({}, {}, {}, {})
     for formula, charge, english, han in rows("ions.txt", "|"):
@@ -54,7 +110,11 @@ def _plain(name: str) -> str:
 
 def locants_first(name: str) -> str:
     """propan-2-ol as 2-propanol, but-1-ene as 1-butene."""
-    return re.sub(r"\b([a-z]*?(?:meth|eth|prop|but|pent|hex|hept|oct|non|dec)(?:an)?)-(\d+(?:,\d+)*)-((?:di|tri)?(?:ene|yne|ol|one|al))\b", r"\2-\1\3", name)
+    return re.sub(
+        r"\b([a-z]*?(?:meth|eth|prop|but|pent|hex|hept|oct|non|dec)(?:an)?)-(\d+(?:,\d+)*)-((?:di|tri)?(?:ene|yne|ol|one|al))\b",
+        r"\2-\1\3",
+        name,
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -131,7 +191,9 @@ def _molecule(name: str) -> str | None:
     first, second = match.groups()
     count = 1
     if first not in _NONMETALS:
-        prefix = next((prefix for prefix in _PREFIXES if first.startswith(prefix) and first[len(prefix) :] in _NONMETALS), None)
+        prefix = next(
+            (prefix for prefix in _PREFIXES if first.startswith(prefix) and first[len(prefix) :] in _NONMETALS), None
+        )
         if prefix is None:
             return None
         first, count = first[len(prefix) :], _PREFIXES[prefix]
@@ -170,7 +232,12 @@ def _han(text: str) -> str | None:
         return None if body is None else f"{body}·{_HAN_WATERS[waters[1]]}H2O"
     if text.endswith("离子"):
         stem = text.removesuffix("离子").removesuffix("根")
-        return _with_charge(cations.get(stem) or anions.get(stem) or anions.get(stem + "化") or anions.get(stem.removesuffix("酸") + "酸"))
+        return _with_charge(
+            cations.get(stem)
+            or anions.get(stem)
+            or anions.get(stem + "化")
+            or anions.get(stem.removesuffix("酸") + "酸")
+        )
     if text.endswith("根"):
         return _with_charge(anions.get(text[:-1]))
     match = re.fullmatch(r"([一二三四五六七八十])?([\u4e00-\u9fff])化([一二三四五六七八])?([\u4e00-\u9fff])", text)

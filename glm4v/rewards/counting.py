@@ -30,18 +30,26 @@ def count(text: str, question: str | None = None) -> int | None:
     """The only number that `text` states; None when there is none, or several, or a word that could bend it."""
     if len(text) > MAX_CHARACTERS:
         return None
-    text = unwrap(text).rstrip("!").strip()
+    text = unwrap(text).removesuffix("!").strip()
     if text.casefold() in _NONE:
         return 0
     empty = re.fullmatch(r"(?:there (?:is|are) )?(?:no|none|zero)\b(.*)|.{0,6}没有(.*)", text.casefold().strip(" ."))
-    if empty and not trim((empty[1] or "").replace("them", ""), question_words(question or "")) and _known(empty[2] or "", question or ""):
+    if (
+        empty
+        and not trim((empty[1] or "").replace("them", ""), question_words(question or ""))
+        and _known(empty[2] or "", question or "")
+    ):
         return 0
-    text = re.sub(r"\b(?:out )?of (?:the )?(\w+)\b", lambda part: _without_whole(part, question), re.sub(r"一共|总共", "", text))
+    text = re.sub(
+        r"\b(?:out )?of (?:the )?(\w+)\b", lambda part: _without_whole(part, question), re.sub(r"一共|总共", "", text)
+    )
     whole = _whole(text)
     if whole is not None:
         return whole
     text = re.sub(r"^(.{1,60}?)\s*\((.{1,20})\)$", lambda m: m[1] if _whole(m[1]) == _whole(m[2]) else text, text)
-    if hedge(text, "") is not None or re.search(r"\d\s*(?:-|–|~|到|至|to)\s*\d|\+$|^[-~≈]|\babout\b|\bapprox|\baround\b|约|几", text):
+    if hedge(text, "") is not None or re.search(
+        r"\d\s*(?:-|–|~|到|至|to)\s*\d|\+$|^[-~≈]|\babout\b|\bapprox|\baround\b|约|几", text
+    ):
         return None
     for core in cores(text, question):
         found = _whole(core) if core else None

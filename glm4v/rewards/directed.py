@@ -6,7 +6,9 @@ from glm4v.rewards import names, quantity
 from glm4v.rewards.quantity import Rules
 from glm4v.rewards.statement import cores, hedge
 
-_MAGNITUDE = re.compile(r"[0-9][0-9.,]*(?:\s*(?:×|\\times)\s*10\^?\{?[-0-9⁰-⁹⁻]+\}?)?\s*(?:[A-Za-zμΩ°]+(?:[/·^][A-Za-z0-9²³⁻]+|[²³])*|[\u4e00-\u9fff]{1,6}?(?=,|，|$|\s|方向|向))")
+_MAGNITUDE = re.compile(
+    r"[0-9][0-9.,]*(?:\s*(?:×|\\times)\s*10\^?\{?[-0-9⁰-⁹⁻]+\}?)?\s*(?:[A-Za-zμΩ°]+(?:[/·^][A-Za-z0-9²³⁻]+|[²³])*|[\u4e00-\u9fff]{1,6}?(?=,|，|$|\s|方向|向))"
+)
 
 
 _DIRECTION = re.compile(
@@ -26,7 +28,9 @@ def read(text: str, truth: str, question: str | None) -> bool | None:
     for core in (text, *cores(text, question)):
         given = _apart(core)
         if given is not None:
-            return quantity.same(given[0], right[0], question, Rules(measured=True)) and names.same(given[1], right[1], question, ("words",))
+            return quantity.same(given[0], right[0], question, Rules(measured=True)) and names.same(
+                given[1], right[1], question, ("words",)
+            )
     return False
 
 

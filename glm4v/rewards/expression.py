@@ -37,7 +37,9 @@ _LETTERS |= dict(
 _UP, _DOWN = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿˣⁱ", "₀₁₂₃₄₅₆₇₈₉ₙₐₑₓ"
 _SUPERSCRIPTS = str.maketrans(_UP, "0123456789+-nxi")
 _SUBSCRIPTS = str.maketrans(_DOWN, "0123456789naex")
-_FRACTIONS = dict(zip("½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞", "1/2 1/3 2/3 1/4 3/4 1/5 2/5 3/5 4/5 1/6 5/6 1/8 3/8 5/8 7/8".split(), strict=True))
+_FRACTIONS = dict(
+    zip("½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞", "1/2 1/3 2/3 1/4 3/4 1/5 2/5 3/5 4/5 1/6 5/6 1/8 3/8 5/8 7/8".split(), strict=True)
+)
 _SPELLINGS = {
     **{"−": "-", "–": "-", "×": "*", "·": "*", "⋅": "*", "∙": "*", "•": "*", "÷": "/", "⁄": "/", "**": "^"},
     **{"√": "\\sqrt ", "∛": "\\cbrt ", "∞": "\\infty ", "{,}": ",", "\\%": "%", "∘": "°", "º": "°"},
@@ -48,11 +50,20 @@ _COMMANDS = {
     **{"left": "", "right": "", "displaystyle": "", "limits": "", "quad": " ", "qquad": " ", "dbinom": "\\binom "},
     **{"tbinom": "\\binom ", "lvert": "|", "rvert": "|", "vert": "|", "circ": "°", "degree": "°", "mid": "|"},
     **{"varphi": "\\phi ", "varepsilon": "\\epsilon ", "vartheta": "\\theta ", "infty": "\\infinity ", "lbrace": "{"},
-    **{"rbrace": "}", "arcsec": "\\bad ", "vec": "", "hat": "", "overrightarrow": "", "bar": "", "overline": "", "prime": "'"},
+    **{
+        "rbrace": "}",
+        "arcsec": "\\bad ",
+        "vec": "",
+        "hat": "",
+        "overrightarrow": "",
+        "bar": "",
+        "overline": "",
+        "prime": "'",
+    },
 }
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?|[0-9]{1,3}(?: [0-9]{3})+(?![0-9])"
-    r"|[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4}(?![0-9A-Za-z]))?)"
+    r"|[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+(?![0-9A-Za-z]))?)"
     r"|\\(?P<command>[A-Za-z]+)|(?P<letters>[A-Za-z]+)|(?P<greek>[Α-Ωα-ωϕϵϑ])|(?P<mark>[-+*/^(){}\[\]%!|°_',:]))"
 )
 _CLOSING = {"(": ")", "{": "}", "[": "]"}

@@ -29,7 +29,9 @@ _FACTOR = re.compile(r"factor|分解", re.IGNORECASE)
 _EXPAND = re.compile(r"\bexpand|multiply out|展开", re.IGNORECASE)
 _PRIMES = re.compile(r"prime fact|product of primes|质因数|素因数", re.IGNORECASE)
 _SIMPLIFY = re.compile(r"simplif|lowest terms|simplest|化简|最简|rationali[sz]e|reduce", re.IGNORECASE)
-_WORK_OUT = re.compile(r"\badd\b|\bsum\b|\btotal\b|subtract|multiply|\bdivide|evaluate|compute|calculate|work out|计算|求和", re.IGNORECASE)
+_WORK_OUT = re.compile(
+    r"\badd\b|\bsum\b|\btotal\b|subtract|multiply|\bdivide|evaluate|compute|calculate|work out|计算|求和", re.IGNORECASE
+)
 _FAMILY = re.compile(r"integer|\\in \\mathbb|∈|general solution|all solutions|整数|通解", re.IGNORECASE)
 _MATHEMATICAL = re.compile(r"[0-9=+*/^<>√π∞|≥≤≠\\{}()\[\]∪∅ℝ]|infinity|无解|空集|\breals?\b|实数")
 _SPOKEN = tuple(
@@ -210,7 +212,10 @@ def has_form(given: Tree, right: Tree, question: str) -> bool:
         return given[0] in ("product", "power") and _degree(given) <= _degree(right)
     if _EXPAND.search(question) and right[0] == "sum":
         return given[0] == "sum" and not algebra.some(
-            given, lambda part: part[0] in ("product", "power") and any(isinstance(p, tuple) and p[0] == "sum" for p in part[1:2])
+            given,
+            lambda part: (
+                part[0] in ("product", "power") and any(isinstance(p, tuple) and p[0] == "sum" for p in part[1:2])
+            ),
         )
     if _SIMPLIFY.search(question) and _size(given) > 2 * _size(right) + 4:
         return False
@@ -275,7 +280,10 @@ def _same_up_to_constant(given: Tree, right: Tree) -> bool:
     names = sorted(algebra.variables(right) - {theirs})
     if algebra.variables(given) - {mine} - set(names):
         return False
-    without = [("sum", *(term for term in tree[1:] if term != ("variable", name))) for tree, name in ((given, mine), (right, theirs))]
+    without = [
+        ("sum", *(term for term in tree[1:] if term != ("variable", name)))
+        for tree, name in ((given, mine), (right, theirs))
+    ]
     return algebra.differ_by_constant(without[0], without[1], names)
 
 
@@ -298,7 +306,11 @@ def _same_equation(given: Shape, right: Equation, question: str | None, truth: s
         if tree is not None and _same_expression(tree, right.sides[1], question):
             return True
     if len(given.sides) != 2 or given.sides[0] is None or given.sides[1] is None or right.sides[0] is None:
-        return given.label == right.label and given.sides[-1] is not None and algebra.equal(given.sides[-1], right.sides[1])
+        return (
+            given.label == right.label
+            and given.sides[-1] is not None
+            and algebra.equal(given.sides[-1], right.sides[1])
+        )
     return algebra.same_zeros(
         algebra.difference(given.sides[0], given.sides[1]), algebra.difference(right.sides[0], right.sides[1])
     )
@@ -359,7 +371,9 @@ def _same_items(given: Shape, right: Items, question: str | None) -> bool:
     ordered = right.kind == "tuple" or (
         right.kind == "list" and not theirs and question is not None and _ORDERED.search(question) is not None
     )
-    if (right.kind == "tuple" and given.kind == "set") or (right.kind == "set" and given.kind == "tuple" and right.parts):
+    if (right.kind == "tuple" and given.kind == "set") or (
+        right.kind == "set" and given.kind == "tuple" and right.parts
+    ):
         return False
     if mine and theirs and set(mine) != set(theirs):
         return False
@@ -379,7 +393,12 @@ def _same_items(given: Shape, right: Items, question: str | None) -> bool:
 
 def _row(given: Shape, right: Shape) -> Shape:
     """[1, 2] inside a matrix is a row, not an interval."""
-    if isinstance(right, Items) and isinstance(given, Region) and len(given.intervals) == 1 and all(given.intervals[0][2:]):
+    if (
+        isinstance(right, Items)
+        and isinstance(given, Region)
+        and len(given.intervals) == 1
+        and all(given.intervals[0][2:])
+    ):
         numbers = [("number", Fraction(end), False) for end in given.intervals[0][:2]]
         return Items(tuple(Expression(number) for number in numbers), "tuple")
     return given
@@ -389,16 +408,27 @@ def _labels(items: Items) -> list[str]:
     """The variables, without their indices, of x = 1, y = 2 or x_1 = 2, x_2 = 3; [] where a part has none."""
     found = []
     for part in items.parts:
-        match = re.fullmatch(r"\\?([A-Za-z]+)(?:_?\{?[0-9]\}?|[₀-₉])?", part.label.strip()) if isinstance(part, Equation) else None
+        match = (
+            re.fullmatch(r"\\?([A-Za-z]+)(?:_?\{?[0-9]\}?|[₀-₉])?", part.label.strip())
+            if isinstance(part, Equation)
+            else None
+        )
         if match is None:
-            return found[:1] * len(items.parts) if found and isinstance(part, Expression) and len(set(found)) == 1 else []
+            return (
+                found[:1] * len(items.parts) if found and isinstance(part, Expression) and len(set(found)) == 1 else []
+            )
         found.append(match[1])
     return found
 
 
 def _unlabelled(part: Shape) -> Shape:
     """The value of x = 2."""
-    if isinstance(part, Equation) and len(part.sides) == 2 and part.sides[1] is not None and mathematics.is_label(part.label):
+    if (
+        isinstance(part, Equation)
+        and len(part.sides) == 2
+        and part.sides[1] is not None
+        and mathematics.is_label(part.label)
+    ):
         return Expression(part.sides[1])
     return part
 
@@ -419,7 +449,11 @@ def _ratio(text: str, spoken: bool = False) -> list[Fraction] | None:
     text = unwrap(text).replace("\\colon", ":").replace("∶", ":").replace("：", ":").replace("比", ":")
     if spoken:
         text = re.sub(r"(?<=\d)\s+to\s+(?=\d)", ":", text)
-        text = re.sub(r"^\s*(?:\\frac\{(\d+)\}\{(\d+)\}|(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?))\s*$", lambda m: f"{m[1] or m[3]}:{m[2] or m[4]}", text)
+        text = re.sub(
+            r"^\s*(?:\\frac\{(\d+)\}\{(\d+)\}|(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?))\s*$",
+            lambda m: f"{m[1] or m[3]}:{m[2] or m[4]}",
+            text,
+        )
     match = _RATIO.match(text)
     if match is None:
         return None
@@ -456,4 +490,9 @@ def given_back(text: str, truth: str, question: str | None) -> bool:
 
 
 def _compact(text: str) -> str:
-    return re.sub(r"[\s$]|\\left|\\right|\\[,;!]", "", unwrap(text)).replace("\\cdot", "*").replace("×", "*").replace("\\times", "*")
+    return (
+        re.sub(r"[\s$]|\\left|\\right|\\[,;!]", "", unwrap(text))
+        .replace("\\cdot", "*")
+        .replace("×", "*")
+        .replace("\\times", "*")
+    )

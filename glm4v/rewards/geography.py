@@ -17,7 +17,11 @@ _TABLES = ("places", "words", "things")
 def located(text: str, truth: str, question: str | None) -> bool | None:
     """A place followed by the country or part of the world that it lies in is one answer; so is Republic of Kenya."""
     state = _STATE.match(text)
-    if state and names.place_size(truth) == 2 and not re.search(r"congo|korea|china|ireland|macedonia", text, re.IGNORECASE):
+    if (
+        state
+        and names.place_size(truth) == 2
+        and not re.search(r"congo|korea|china|ireland|macedonia", text, re.IGNORECASE)
+    ):
         return names.same(text[state.end() :], truth, question, _TABLES)
     match = re.match(r"^([^,，]+?)\s*[,，]\s*(?:the capital of |in )?([^,，]+)$", text)
     if match is None or re.search(r"[,，]| and ", truth):

@@ -6,11 +6,56 @@ from glm4v.rewards.statement import cores, hedge
 from glm4v.rewards.text import unwrap
 
 _WORDS = {
-    **{"\\triangle": "△", "triangle": "△", "三角形": "△", "\\cong": "≅", "is congruent to": "≅", "congruent to": "≅", "全等于": "≅", "≌": "≅"},
-    **{"\\sim": "∼", "is similar to": "∼", "similar to": "∼", "相似于": "∼", "∽": "∼", "~": "∼", "\\angle": "∠", "angle": "∠", "角": "∠"},
-    **{"\\parallel": "∥", "is parallel to": "∥", "parallel to": "∥", "平行于": "∥", "//": "∥", "||": "∥", "\\perp": "⊥"},
-    **{"is perpendicular to": "⊥", "perpendicular to": "⊥", "垂直于": "⊥", "line segment": "", "segment": "", "线段": "", "the ": ""},
-    **{"\\overline": "", "\\overleftrightarrow": "", "line": "", "直线": "", "side": "", "chord": "", "弦": "", "边": "", "diameter": ""},
+    **{
+        "\\triangle": "△",
+        "triangle": "△",
+        "三角形": "△",
+        "\\cong": "≅",
+        "is congruent to": "≅",
+        "congruent to": "≅",
+        "全等于": "≅",
+        "≌": "≅",
+    },
+    **{
+        "\\sim": "∼",
+        "is similar to": "∼",
+        "similar to": "∼",
+        "相似于": "∼",
+        "∽": "∼",
+        "~": "∼",
+        "\\angle": "∠",
+        "angle": "∠",
+        "角": "∠",
+    },
+    **{
+        "\\parallel": "∥",
+        "is parallel to": "∥",
+        "parallel to": "∥",
+        "平行于": "∥",
+        "//": "∥",
+        "||": "∥",
+        "\\perp": "⊥",
+    },
+    **{
+        "is perpendicular to": "⊥",
+        "perpendicular to": "⊥",
+        "垂直于": "⊥",
+        "line segment": "",
+        "segment": "",
+        "线段": "",
+        "the ": "",
+    },
+    **{
+        "\\overline": "",
+        "\\overleftrightarrow": "",
+        "line": "",
+        "直线": "",
+        "side": "",
+        "chord": "",
+        "弦": "",
+        "边": "",
+        "diameter": "",
+    },
     **{"radius": "", "{": "", "}": "", "$": "", "measure of": "", "lines": "", "△s": "△"},
 }
 _RELATION = re.compile(r"(△?)([A-Za-z]'?(?:[A-Z]'?)*)([≅∼∥⊥])(△?)([A-Za-z]'?(?:[A-Z]'?)*)")
@@ -22,7 +67,9 @@ def read(text: str, truth: str, question: str | None) -> bool | None:
     right = _figure(truth)
     if right is None or not re.search(r"[≅∼∥⊥∠△⊙]|segment|overline|line|线段|^[A-Z]{2}$", _signs(truth) + truth):
         return None
-    if re.fullmatch(r"[A-Z]{2,}", truth) and not re.search(r"segment|line|side|chord|angle|线|边|弦|figure|triangle|diameter|radius", question or ""):
+    if re.fullmatch(r"[A-Z]{2,}", truth) and not re.search(
+        r"segment|line|side|chord|angle|线|边|弦|figure|triangle|diameter|radius", question or ""
+    ):
         return None
     if hedge(text, truth) is not None and _figure(text) is None:
         return False
@@ -40,7 +87,11 @@ def _figure(text: str) -> tuple[str, ...] | None:
     """A figure or relation in one of its equal spellings."""
     if len(text) > 120:
         return None
-    text = re.sub(r"\s+", "", _signs(text[:1].lower() + text[1:] if text[:4] in ("Tria", "Angl", "Segm", "Line", "The ") else text))
+    text = re.sub(
+        r"\s+",
+        "",
+        _signs(text[:1].lower() + text[1:] if text[:4] in ("Tria", "Angl", "Segm", "Line", "The ") else text),
+    )
     match = _RELATION.fullmatch(text)
     if match:
         return _relation(match[1] + match[4], match[2], match[3], match[5])

@@ -15,7 +15,16 @@ _KEYS = {
     **{"page down": "pagedown", "spacebar": "space", "back space": "backspace", "回车": "enter", "arrowup": "up"},
     **{"arrowdown": "down", "arrowleft": "left", "arrowright": "right", "page_up": "pageup", "page_down": "pagedown"},
 }
-_DIRECTIONS = {"向下": "down", "向上": "up", "向左": "left", "向右": "right", "下": "down", "上": "up", "左": "left", "右": "right"}
+_DIRECTIONS = {
+    "向下": "down",
+    "向上": "up",
+    "向左": "left",
+    "向右": "right",
+    "下": "down",
+    "上": "up",
+    "左": "left",
+    "右": "right",
+}
 _POINTED = {"click", "double_click", "right_click", "long_press"}
 
 

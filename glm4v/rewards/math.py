@@ -32,5 +32,6 @@ def _times(text: str, truth: str, question: str | None) -> bool | None:
 
 
 check = open_answer.verifier(
-    (choice.read, polarity, geometry.read, _times, _measured, _numbers, formulas.read), lists=(open_answer.words("words"),)
+    (choice.read, polarity, geometry.read, _times, _measured, _numbers, formulas.read),
+    lists=(open_answer.words("words"),),
 )

@@ -52,16 +52,103 @@ class Items(NamedTuple):
 
 Shape: TypeAlias = Union[Expression, Equation, Inequality, Region, Items]
 
-_EMPTY = {"∅", "\\varnothing", "\\emptyset", "{}", "\\{\\}", "{ }", "empty set", "the empty set", "no solution", "no solutions"}
-_EMPTY |= {"no real solution", "no real solutions", "无解", "空集", "there is no solution", "there are no solutions", "no real roots"}
+_EMPTY = {
+    "∅",
+    "\\varnothing",
+    "\\emptyset",
+    "{}",
+    "\\{\\}",
+    "{ }",
+    "empty set",
+    "the empty set",
+    "no solution",
+    "no solutions",
+}
+_EMPTY |= {
+    "no real solution",
+    "no real solutions",
+    "无解",
+    "空集",
+    "there is no solution",
+    "there are no solutions",
+    "no real roots",
+}
 _EMPTY |= {"Ø", "\\{ \\}", "none", "无实数解", "无实数根", "方程无解"}
-_REALS = {"R", "ℝ", "\\mathbb{R}", "\\R", "all real numbers", "all reals", "(-∞,∞)", "全体实数", "实数集", "一切实数", "任意实数"}
-_ALL_REALS = re.compile(r"(?:x (?:is|can be) )?(?:all|any|every)(?: the)? real(?:s| numbers?| values?)?(?: (?:of )?x)?", re.IGNORECASE)
-_SIGNS = {"≤": "<=", "≥": ">=", "\\leq": "<=", "\\geq": ">=", "\\le": "<=", "\\ge": ">=", "≠": "!=", "\\neq": "!=", "\\ne": "!="}
-_SIGNS |= {"\\lt": "<", "\\gt": ">", "≦": "<=", "≧": ">=", "⩽": "<=", "⩾": ">=", "\\leqslant": "<=", "\\geqslant": ">=", "=<": "<="}
-_MARKS = {"\\cup": "∪", "\\cap": "∩", "\\in": "∈", "\\pm": "±", "\\langle": "⟨", "\\rangle": "⟩", "\\lor": " or ", "\\land": " and "}
-_MARKS |= {"\\vee": " or ", "\\wedge": " and ", "\\setminus": "∖", "R\\{": "ℝ∖{", "\\backslash": "∖", "或": " or ", "且": " and ", "负无穷大": "-∞", "负无穷": "-∞", "正无穷大": "∞", "正无穷": "∞", "无穷大": "∞", "negative infinity": "-∞", "positive infinity": "∞", "和": " and "}
-_MARKS |= {"\\mathbb{Z}": "Z", "ℤ": "Z", "\\Z": "Z", "\\mathbb{R}": "ℝ", "\\mathbb R": "ℝ", "\\ldots": "…", "\\dots": "…", "...": "…"}
+_REALS = {
+    "R",
+    "ℝ",
+    "\\mathbb{R}",
+    "\\R",
+    "all real numbers",
+    "all reals",
+    "(-∞,∞)",
+    "全体实数",
+    "实数集",
+    "一切实数",
+    "任意实数",
+}
+_ALL_REALS = re.compile(
+    r"(?:x (?:is|can be) )?(?:all|any|every)(?: the)? real(?:s| numbers?| values?)?(?: (?:of )?x)?", re.IGNORECASE
+)
+_SIGNS = {
+    "≤": "<=",
+    "≥": ">=",
+    "\\leq": "<=",
+    "\\geq": ">=",
+    "\\le": "<=",
+    "\\ge": ">=",
+    "≠": "!=",
+    "\\neq": "!=",
+    "\\ne": "!=",
+}
+_SIGNS |= {
+    "\\lt": "<",
+    "\\gt": ">",
+    "≦": "<=",
+    "≧": ">=",
+    "⩽": "<=",
+    "⩾": ">=",
+    "\\leqslant": "<=",
+    "\\geqslant": ">=",
+    "=<": "<=",
+}
+_MARKS = {
+    "\\cup": "∪",
+    "\\cap": "∩",
+    "\\in": "∈",
+    "\\pm": "±",
+    "\\langle": "⟨",
+    "\\rangle": "⟩",
+    "\\lor": " or ",
+    "\\land": " and ",
+}
+_MARKS |= {
+    "\\vee": " or ",
+    "\\wedge": " and ",
+    "\\setminus": "∖",
+    "R\\{": "ℝ∖{",
+    "\\backslash": "∖",
+    "或": " or ",
+    "且": " and ",
+    "负无穷大": "-∞",
+    "负无穷": "-∞",
+    "正无穷大": "∞",
+    "正无穷": "∞",
+    "无穷大": "∞",
+    "negative infinity": "-∞",
+    "positive infinity": "∞",
+    "和": " and ",
+}
+_MARKS |= {
+    "\\mathbb{Z}": "Z",
+    "ℤ": "Z",
+    "\\Z": "Z",
+    "\\mathbb{R}": "ℝ",
+    "\\mathbb R": "ℝ",
+    "\\ldots": "…",
+    "\\dots": "…",
+    "...": "…",
+}
 _LABEL = re.compile(
     r"(?:[A-Za-z\u0370-\u03ff]|\\[a-z]+)(?:_\{?[A-Za-z0-9]{1,6}\}?|[0-9₀-₉ₙₐₑₓ])?'{0,3}(?:\s*\([A-Za-z0-9, ]{1,12}\))?"
     r"|\\?(?:d|frac\{?d)\^?\d?[A-Za-z]?\}?/?\{?d[A-Za-z](?:\^\d)?\}?|[Dd]/?d[A-Za-z]|\\[a-z]+ [A-Z]{1,3}|[A-Z]{2,3}|∠[A-Z]{1,3}"
@@ -84,13 +171,25 @@ def read(text: str) -> Shape | None:
 
 
 def _spelled(text: str) -> str:
-    text = re.sub(r"\\left\s*\\?([{(\[|])|\\right\s*\\?([})\]|])", lambda m: "\\" + (m[1] or m[2]) if (m[1] or m[2]) in "{}" else (m[1] or m[2]), text)
+    text = re.sub(
+        r"\\left\s*\\?([{(\[|])|\\right\s*\\?([})\]|])",
+        lambda m: "\\" + (m[1] or m[2]) if (m[1] or m[2]) in "{}" else (m[1] or m[2]),
+        text,
+    )
     for old, new in (*_SIGNS.items(), *_MARKS.items()):
         if old in text:
-            text = re.sub(re.escape(old) + (r"(?![A-Za-z])" if old[-1].isalpha() and old[0] == "\\" else ""), f" {new} " if new not in "()" else new, text)
+            text = re.sub(
+                re.escape(old) + (r"(?![A-Za-z])" if old[-1].isalpha() and old[0] == "\\" else ""),
+                f" {new} " if new not in "()" else new,
+                text,
+            )
     text = re.sub(r"\\(?:vec|mathbf|overrightarrow|hat|bar)\s*\{?([A-Za-z]{1,2})\}?", r"\1", text)
     text = re.sub(r"^<([^<>]+,[^<>]+)>$", r"⟨\1⟩", text.strip())
-    text = re.sub(r"(?<=[^,])[,(]?\s*(?:where|for|for any|for all|with)?\s*(?:any )?\s*(?:integers? )?[nkm]\s*∈\s*Z\s*\)?\s*$", "", text)
+    text = re.sub(
+        r"(?<=[^,])[,(]?\s*(?:where|for|for any|for all|with)?\s*(?:any )?\s*(?:integers? )?[nkm]\s*∈\s*Z\s*\)?\s*$",
+        "",
+        text,
+    )
     return re.sub(r",?\s*(?:where|for|with)\s+[nkm] is (?:any|an) integer\s*$", "", text).strip()
 
 
@@ -145,7 +244,11 @@ def split(text: str, separators: str) -> list[str]:
             depth -= 1
         elif depth == 0 and mark in separators:
             thousands = mark == "," and re.match(r",[0-9]{3}(?![0-9])", text[position : position + 5])
-            if thousands and re.search(r"(?<![0-9])[0-9]{1,3}$", text[start:position]) and not text[position + 4 :].startswith(", "):
+            if (
+                thousands
+                and re.search(r"(?<![0-9])[0-9]{1,3}$", text[start:position])
+                and not text[position + 4 :].startswith(", ")
+            ):
                 continue
             parts.append(text[start:position])
             start = position + 1
@@ -367,9 +470,7 @@ def _distance(left: str, sign: str, right: str) -> Region | None:
     closed = sign.endswith("=")
     if sign[0] == "<":
         return Region(((middle - width, middle + width, closed, closed),), match[1])
-    return Region(
-        ((-INFINITY, middle - width, False, closed), (middle + width, INFINITY, closed, False)), match[1]
-    )
+    return Region(((-INFINITY, middle - width, False, closed), (middle + width, INFINITY, closed, False)), match[1])
 
 
 def _general(sides: list[str], signs: list[str]) -> Inequality | None:

@@ -9,7 +9,10 @@ from glm4v.rewards.vqa import TABLES, absent, seen_text
 from glm4v.rewards.yes_no import read as polarity
 
 _PICTURE = r"(?:images?|pictures?|photos?|photographs?|figures?|figs?\.?|panels?|frames?|views?|scenes?|图片?|照片|第)"
-_NAMED = re.compile(rf"^(?:in |the |on |from )*{_PICTURE}s?\s*(?:no\.?|number|#)?\s*([0-9]{{1,2}}|[A-H]|[一二三四五六七八九]|one|two|three|four|five|six)(?:张|幅)?(?:图片?|照片)?$", re.IGNORECASE)
+_NAMED = re.compile(
+    rf"^(?:in |the |on |from )*{_PICTURE}s?\s*(?:no\.?|number|#)?\s*([0-9]{{1,2}}|[A-H]|[一二三四五六七八九]|one|two|three|four|five|six)(?:张|幅)?(?:图片?|照片)?$",
+    re.IGNORECASE,
+)
 _ORDINAL = re.compile(rf"^(?:in |the |on |from )*([\w-]+)\s+(?:one|{_PICTURE})$", re.IGNORECASE)
 _COUNT = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "both": 2, "两": 2, "三": 3, "四": 4}
 _ORDER = re.compile(r"[A-H1-9](?:\s*(?:-|–|,|→|->|>)?\s*[A-H1-9]){2,9}")
@@ -33,7 +36,9 @@ def pictures(text: str, truth: str, question: str | None) -> bool | None:
 
 
 def _how_many(question: str | None) -> int:
-    match = re.search(rf"\b(two|three|four|five|six|both)\b(?: \w+)? {_PICTURE}|([两三四])[张幅]", question or "", re.IGNORECASE)
+    match = re.search(
+        rf"\b(two|three|four|five|six|both)\b(?: \w+)? {_PICTURE}|([两三四])[张幅]", question or "", re.IGNORECASE
+    )
     return _COUNT[(match[1] or match[2]).casefold()] if match else 0
 
 
@@ -42,13 +47,20 @@ def _numbers(text: str, many: int) -> frozenset[str]:
     text = text.strip(" .").casefold()
     if re.fullmatch(rf"(?:the )?(?:none|neither|no {_PICTURE})(?: of (?:them|these|the (?:\w+ )?{_PICTURE}))?", text):
         return frozenset(("none",))
-    match = re.fullmatch(rf"(?:all|both)(?: of)?(?: (?:the|them|these))?(?: (two|three|four|five|six|\d))?(?: {_PICTURE})?", text)
+    match = re.fullmatch(
+        rf"(?:all|both)(?: of)?(?: (?:the|them|these))?(?: (two|three|four|five|six|\d))?(?: {_PICTURE})?", text
+    )
     if match:
         count = _COUNT.get(match[1] or "", 0) or (2 if text.startswith("both") else many)
         return frozenset(str(n) for n in range(1, count + 1)) if count else frozenset(("all",))
     parts = re.split(r"\s*(?:,\s*(?:and\s+)?|\band\b|&|和)\s*", text)
-    found = [_number(part, len(parts) > 1 and index > 0 and re.search(_PICTURE, parts[0]) is not None) for index, part in enumerate(parts)]
-    return frozenset(number for number in found if number) if all(found) and len(set(found)) == len(found) else frozenset()
+    found = [
+        _number(part, len(parts) > 1 and index > 0 and re.search(_PICTURE, parts[0]) is not None)
+        for index, part in enumerate(parts)
+    ]
+    return (
+        frozenset(number for number in found if number) if all(found) and len(set(found)) == len(found) else frozenset()
+    )
 
 
 def _number(text: str, bare: bool) -> str:
@@ -65,7 +77,11 @@ def _number(text: str, bare: bool) -> str:
 
 def orders(text: str, truth: str, question: str | None) -> bool | None:
     """Letters or numbers in an order: B-A-D-C, BADC, B → A → D → C."""
-    if not _ORDER.fullmatch(truth.strip()) or truth.strip().isdigit() or not re.search(r"order|sequence|arrange|顺序|排", question or "", re.I):
+    if (
+        not _ORDER.fullmatch(truth.strip())
+        or truth.strip().isdigit()
+        or not re.search(r"order|sequence|arrange|顺序|排", question or "", re.I)
+    ):
         return None
     if hedge(text, truth) is not None:
         return False
@@ -82,6 +98,19 @@ def _expressions(text: str, truth: str, question: str | None) -> bool | None:
 
 
 check = open_answer.verifier(
-    (choice.read, orders, pictures, formulas.ratios, ranges.read, clock.read, absent, values.multiples, values.reader(Rules(bare=True)), _expressions, seen_text, polarity),
+    (
+        choice.read,
+        orders,
+        pictures,
+        formulas.ratios,
+        ranges.read,
+        clock.read,
+        absent,
+        values.multiples,
+        values.reader(Rules(bare=True)),
+        _expressions,
+        seen_text,
+        polarity,
+    ),
     lists=(open_answer.words(*TABLES),),
 )

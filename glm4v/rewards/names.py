@@ -15,26 +15,112 @@ from glm4v.rewards.text import fold, unaccented
 
 MAX_PHRASE = 7  # words of an alias
 _HAN = re.compile(r"[\u3400-\u9fff]")
-_HAN_EMPTY = set("的了是为在有将做于该这那个其叫作属呈向第者也都则即它他她们我上中里着写说法方边侧处项市省国型类选应答案图所示:：,，.。!！ “”\"'《》()（）-")
-_HAN_TAIL = ("方向", "方", "边", "面", "侧", "色", "天", "季", "市", "省", "县", "河", "江", "山", "国", "图", "型", "症", "语", "世纪")
+_HAN_EMPTY = set(
+    "的了是为在有将做于该这那个其叫作属呈向第者也都则即它他她们我上中里着写说法方边侧处项市省国型类选应答案图所示:：,，.。!！ “”\"'《》()（）-"
+)
+_HAN_TAIL = (
+    "方向",
+    "方",
+    "边",
+    "面",
+    "侧",
+    "色",
+    "天",
+    "季",
+    "市",
+    "省",
+    "县",
+    "河",
+    "江",
+    "山",
+    "国",
+    "图",
+    "型",
+    "症",
+    "语",
+    "世纪",
+)
 _HAN_COUNT = re.compile(r"^(?:一|1)(?:个|只|条|张|种|辆|把|本|朵|棵|匹|头|艘|架|座|杯|块|位|名|件|颗|支|台)")
 _TOKEN = re.compile(r"#?\d+(?:[.,:]\d+)*|[^\W\d_]+(?:'[^\W\d_]+)*\d*|\+|\d+[^\W_]+")
 _DIRECTIONS = "left right front back up down forward backward above below top bottom".split()
 _NUMBERED = re.compile(r"(?:#|№|\b(?:no|nr|num|number)\.?)\s*(?=\d)", re.IGNORECASE)
 _INITIALISM = re.compile(r"\b(?:[^\W\d_]\.){2,}")
-_GENERIC = set("river mountain mount mt lake sea ocean canal city island islands desert republic kingdom state states".split())
+_GENERIC = set(
+    "river mountain mount mt lake sea ocean canal city island islands desert republic kingdom state states".split()
+)
 _SPELLINGS = {
-    **{"grey": "gray", "colour": "color", "centre": "center", "metre": "meter", "litre": "liter", "aluminium": "aluminum"},
+    **{
+        "grey": "gray",
+        "colour": "color",
+        "centre": "center",
+        "metre": "meter",
+        "litre": "liter",
+        "aluminium": "aluminum",
+    },
     **{"sulphur": "sulfur", "sulphuric": "sulfuric", "sulphate": "sulfate", "tyre": "tire", "jewellery": "jewelry"},
-    **{"theatre": "theater", "harbour": "harbor", "neighbour": "neighbor", "favourite": "favorite", "anticlockwise": "counterclockwise"},
-    **{"oestrogen": "estrogen", "haemoglobin": "hemoglobin", "oesophagus": "esophagus", "foetus": "fetus", "caesium": "cesium"},
-    **{"anaemia": "anemia", "leukaemia": "leukemia", "faeces": "feces", "mould": "mold", "plough": "plow", "aeroplane": "airplane"},
-    **{"forwards": "forward", "backwards": "backward", "upwards": "up", "upward": "up", "downwards": "down", "downward": "down"},
+    **{
+        "theatre": "theater",
+        "harbour": "harbor",
+        "neighbour": "neighbor",
+        "favourite": "favorite",
+        "anticlockwise": "counterclockwise",
+    },
+    **{
+        "oestrogen": "estrogen",
+        "haemoglobin": "hemoglobin",
+        "oesophagus": "esophagus",
+        "foetus": "fetus",
+        "caesium": "cesium",
+    },
+    **{
+        "anaemia": "anemia",
+        "leukaemia": "leukemia",
+        "faeces": "feces",
+        "mould": "mold",
+        "plough": "plow",
+        "aeroplane": "airplane",
+    },
+    **{
+        "forwards": "forward",
+        "backwards": "backward",
+        "upwards": "up",
+        "upward": "up",
+        "downwards": "down",
+        "downward": "down",
+    },
     **{"leftward": "left", "leftwards": "left", "rightward": "right", "rightwards": "right", "northward": "north"},
-    **{"mitochondria": "mitochondrion", "bacteria": "bacterium", "nuclei": "nucleus", "fungi": "fungus", "men": "man", "&": "and"},
-    **{"children": "child", "women": "woman", "feet": "foot", "teeth": "tooth", "mice": "mouse", "geese": "goose", "people": "person"},
-    **{"leaves": "leaf", "wolves": "wolf", "knives": "knife", "alveoli": "alveolus", "alveolar": "alveolus", "stomata": "stoma"},
-    **{"tetrahedron": "tetrahedral", "octahedron": "octahedral", "chloroplasts": "chloroplast", "st": "saint", "vertically": "vertical"},
+    **{
+        "mitochondria": "mitochondrion",
+        "bacteria": "bacterium",
+        "nuclei": "nucleus",
+        "fungi": "fungus",
+        "men": "man",
+        "&": "and",
+    },
+    **{
+        "children": "child",
+        "women": "woman",
+        "feet": "foot",
+        "teeth": "tooth",
+        "mice": "mouse",
+        "geese": "goose",
+        "people": "person",
+    },
+    **{
+        "leaves": "leaf",
+        "wolves": "wolf",
+        "knives": "knife",
+        "alveoli": "alveolus",
+        "alveolar": "alveolus",
+        "stomata": "stoma",
+    },
+    **{
+        "tetrahedron": "tetrahedral",
+        "octahedron": "octahedral",
+        "chloroplasts": "chloroplast",
+        "st": "saint",
+        "vertically": "vertical",
+    },
     **{"horizontally": "horizontal", "increasing": "increase", "decreasing": "decrease", "phenomena": "phenomenon"},
 }
 _RANGE = re.compile(r"\d\s*[-–—~]\s*\d")
@@ -96,7 +182,9 @@ def _words(text: str) -> tuple[str, ...]:
     text = _NUMBERED.sub("number ", fold(text))
     text = _INITIALISM.sub(lambda letters: letters[0].replace(".", ""), text)
     text = re.sub(r"\bhttps?://", "", text)
-    text = re.sub(r"\b((?:north|south)?(?:east|west|north|south))wards?\b", r"\1", text.translate(_DOWN), flags=re.IGNORECASE)
+    text = re.sub(
+        r"\b((?:north|south)?(?:east|west|north|south))wards?\b", r"\1", text.translate(_DOWN), flags=re.IGNORECASE
+    )
     text = unaccented(text).casefold().replace("'s ", " ").replace("’", "'")
     found = _TOKEN.findall(text)
     result: list[str] = []
@@ -209,7 +297,9 @@ def _lent_keys(question: str, tables: tuple[str, ...]) -> frozenset[str]:
     found = _words(question[:1000])
     offered = {table.get((word,)) for word in found if stem(word) not in lent}
     things = {table.get((word,)) for word in found if stem(word) in lent} - offered - {None}
-    phrases = {key for key in keys(question[:1000], tables) if key.startswith("@")} - {f"@{number}" for number in offered}
+    phrases = {key for key in keys(question[:1000], tables) if key.startswith("@")} - {
+        f"@{number}" for number in offered
+    }
     return lent | {f"@{number}" for number in things} | phrases
 
 
@@ -246,7 +336,9 @@ def _forms(name: str, tables: tuple[str, ...]) -> list[str]:
     table = aliases(tables)
     number = table.han.get(name) if _HAN.search(name) else table.phrases.get(_words(name))
     if number is None and _HAN.search(name):
-        number = next((table.han[name.removesuffix(tail)] for tail in _HAN_TAIL if name.removesuffix(tail) in table.han), None)
+        number = next(
+            (table.han[name.removesuffix(tail)] for tail in _HAN_TAIL if name.removesuffix(tail) in table.han), None
+        )
     if number is None:
         bare = tuple(key for key in _words(name) if not is_empty(key))
         number = table.phrases.get(bare)
@@ -274,7 +366,7 @@ def _same_han(text: str, truth: str, question: str | None, tables: tuple[str, ..
 
 def _bare(form: str) -> list[str]:
     """A Chinese name without a tail that may be left out: 北京市, 白色, 东南方向."""
-    bare = form.strip("《》“”\"")
+    bare = form.strip('《》“”"')
     found = [bare] if bare != form else []
     for tail in _HAN_TAIL:
         if bare.endswith(tail) and len(bare) > len(tail):
@@ -291,7 +383,9 @@ def harmless_han(part: str, question: str) -> bool:
             return True
     position = 0
     while position < len(part):
-        length = next((n for n in range(min(len(part) - position, 24), 1, -1) if part[position : position + n] in question), 0)
+        length = next(
+            (n for n in range(min(len(part) - position, 24), 1, -1) if part[position : position + n] in question), 0
+        )
         if length:
             position += length
         elif part[position] in _HAN_EMPTY or (part[position].isascii() and not part[position].isalnum()):
@@ -308,7 +402,15 @@ def place_size(text: str) -> int:
     bare = re.sub(r"^(?:the|in)\s+", "", text.strip(" ."))
     table = aliases(("places",))
     number = table.han.get(bare) if _HAN.search(bare) else table.phrases.get(_words(bare))
-    return 0 if number is None else 2 if number < _line("Kabul") else 3 if _line("Asia") <= number <= _line("Antarctica") else 1
+    return (
+        0
+        if number is None
+        else 2
+        if number < _line("Kabul")
+        else 3
+        if _line("Asia") <= number <= _line("Antarctica")
+        else 1
+    )
 
 
 @cache

@@ -16,7 +16,14 @@ _ORDINALS = dict(
         strict=True,
     )
 )
-_PARTS = {"hundredth": 100, "hundredths": 100, "thousandth": 1000, "thousandths": 1000, "millionth": 10**6} | {"half": 2, "halves": 2, "quarter": 4, "quarters": 4, "third": 3, "thirds": 3}
+_PARTS = {"hundredth": 100, "hundredths": 100, "thousandth": 1000, "thousandths": 1000, "millionth": 10**6} | {
+    "half": 2,
+    "halves": 2,
+    "quarter": 4,
+    "quarters": 4,
+    "third": 3,
+    "thirds": 3,
+}
 _MAX_WORDS = 16
 _MAX_CHARACTERS = 120
 
@@ -118,8 +125,10 @@ def fraction_words(text: str) -> Fraction | None:
 
 def chinese(text: str) -> int | None:
     """The value of 四十二, 一百零五, 两千; digit by digit for 二〇一五; None for anything else."""
-    if not text or len(text) > _MAX_WORDS or any(
-        mark not in _CHINESE and mark not in _CHINESE_TENS and mark not in CHINESE_SCALES for mark in text
+    if (
+        not text
+        or len(text) > _MAX_WORDS
+        or any(mark not in _CHINESE and mark not in _CHINESE_TENS and mark not in CHINESE_SCALES for mark in text)
     ):
         return None
     if len(text) > 1 and all(mark in _CHINESE for mark in text):

@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 from glm4v.rewards import names, parts
-from glm4v.rewards.statement import MAX_CHARACTERS
+from glm4v.rewards.statement import MAX_CHARACTERS, hedge
 from glm4v.rewards.text import foreign_script, plain, unwrap
 from glm4v.rewards.verdict import Truth, Verdict, quote, truth_text
 
 Reader = Callable[[str, str, str | None], bool | None]
 _ASIDE = re.compile(r"^(.{1,120}?)\s*\(([^()]{1,80})\)$")
 MAX_QUESTION = 2000
+_NOTHING = "?"  # an answer that nothing equals
 
 
 Verifier = Callable[[str, Truth, str | None], Verdict]
@@ -29,6 +30,11 @@ def verifier(readers: Sequence[Reader], lists: Sequence[Reader] = ()) -> Verifie
     in_lists = (parts.list_reader(same), *lists) if lists else ()
     all_readers = (*readers[:1], parts.numbered_reader(same), *readers[1:], *in_lists)
 
+    @lru_cache(maxsize=1024)
+    def is_typed(truth: str, question: str | None) -> bool:
+        """Whether one of the readers reads the truth: then what it refuses is wrong."""
+        return any(read(_NOTHING, _unwrapped(truth), question) is not None for read in readers)
+
     def check(prediction: str, truth: Truth, question: str | None = None) -> Verdict:
         target = truth_text(truth)
         accepted = [target]
@@ -42,7 +48,8 @@ def verifier(readers: Sequence[Reader], lists: Sequence[Reader] = ()) -> Verifie
         question = question[:MAX_QUESTION] if question else None
         if any(_same(prediction, other, question, all_readers) for other in accepted):
             return Verdict(1.0, f"{quote(prediction)} is the same as {quote(target)}")
-        return Verdict(0.0, f"{quote(prediction)} is not {quote(target)}")
+        sure = hedge(prediction, target, question) is not None or any(is_typed(other, question) for other in accepted)
+        return Verdict(0.0, f"{quote(prediction)} is not {quote(target)}", decided=sure)
 
     return check
 

@@ -14,15 +14,28 @@ _MARKER = re.compile(
 _ROMAN = {"i": 1, "ii": 2, "iii": 3, "iv": 4, "v": 5}
 _SEQUENCE = re.compile(r"\s*(?:→|⟶|⇒|->|-->|=>|>|＞|\\rightarrow|\\to(?![a-z])|\\longrightarrow)\s*")
 _CHAIN = re.compile(r"\s*([<>])\s*")
-_SEPARATORS = re.compile(r"\s+\+\s+|\s*(?:[,;]\s*(?:and\b|then\b)?|\band\b|\bthen\b|&|和|与|及|以及|\n)\s*", re.IGNORECASE)
+_SEPARATORS = re.compile(
+    r"\s+\+\s+|\s*(?:[,;]\s*(?:and\b|then\b)?|\band\b|\bthen\b|&|和|与|及|以及|\n)\s*", re.IGNORECASE
+)
 _ORDERED = re.compile(
     r"\border\b|sequence|chain|stages|steps|rank|from .+ to |first .+ then|respectively|process|phases|arrang|electron config|shells|sort\b|电子排布|顺序|依次|排列|排序|食物链|过程|阶段|分别|\bnovel\b|\bplay\b|\bfilm\b|\btitle\b|\bpoem\b",
     re.IGNORECASE,
 )
-_LIST_ASKED = re.compile(r"\btwo\b|\bthree\b|\bfour\b|\bfive\b|\blist\b|\bwhich .+s\b|\ball\b|\bboth\b|\bnames?\b|哪些|哪两|有:|列出", re.IGNORECASE)
-_FALLING = re.compile(r"decreas|descend|(?:larg|high|great|bigg|strong|fast|long|heavi|old)est to|from .*high to low|(?:大|高|强|快|长|重)到", re.IGNORECASE)
-_RISING = re.compile(r"increas|ascend|(?:small|low|weak|slow|short|light|young)est to|from .*low to high|(?:小|低|弱|慢|短|轻)到", re.IGNORECASE)
-_NAMED = re.compile(r"\s*([^:=;,\n]{1,40}?)\s*(?::|=|\bis\b|\bwas\b|为|是)\s*([^:=;\n]{1,60}?)\s*(?:$|[;\n]|,\s+(?=[^,]*?(?::|=))|,(?=[^,\d]*?(?::|=))|\band\b(?=[^,]*?(?::|=)))")
+_LIST_ASKED = re.compile(
+    r"\btwo\b|\bthree\b|\bfour\b|\bfive\b|\blist\b|\bwhich .+s\b|\ball\b|\bboth\b|\bnames?\b|哪些|哪两|有:|列出",
+    re.IGNORECASE,
+)
+_FALLING = re.compile(
+    r"decreas|descend|(?:larg|high|great|bigg|strong|fast|long|heavi|old)est to|from .*high to low|(?:大|高|强|快|长|重)到",
+    re.IGNORECASE,
+)
+_RISING = re.compile(
+    r"increas|ascend|(?:small|low|weak|slow|short|light|young)est to|from .*low to high|(?:小|低|弱|慢|短|轻)到",
+    re.IGNORECASE,
+)
+_NAMED = re.compile(
+    r"\s*([^:=;,\n]{1,40}?)\s*(?::|=|\bis\b|\bwas\b|为|是)\s*([^:=;\n]{1,60}?)\s*(?:$|[;\n]|,\s+(?=[^,]*?(?::|=))|,(?=[^,\d]*?(?::|=))|\band\b(?=[^,]*?(?::|=)))"
+)
 
 Same = Callable[[str, str, str | None], bool]
 
@@ -80,7 +93,9 @@ def _same_numbered(text: str, right: list[str], question: str | None, same: Same
                 return False
             given = [named[index][1] for index in order]
         else:
-            given = _counted_parts(text, asked) or [part for part in re.split(r"\s*(?:;|\n)\s*|,\s+(?:and )?", text) if part]
+            given = _counted_parts(text, asked) or [
+                part for part in re.split(r"\s*(?:;|\n)\s*|,\s+(?:and )?", text) if part
+            ]
     return len(given) == len(right) and all(map(same, given, right, asked))
 
 
@@ -119,7 +134,9 @@ def _same_named(text: str, right: dict[str, str], question: str | None, same: Sa
     if not given and "=" not in "".join(right):
         listed = [part for part in _SEPARATORS.split(text) if part]
         if not any(label in text.casefold() for label in right):
-            return len(listed) == len(right) and all(same(mine, theirs, question) for mine, theirs in zip(listed, right.values(), strict=True))
+            return len(listed) == len(right) and all(
+                same(mine, theirs, question) for mine, theirs in zip(listed, right.values(), strict=True)
+            )
     return set(given) == set(right) and all(same(given[label], value, question) for label, value in right.items())
 
 
@@ -130,7 +147,9 @@ def _labelled(text: str, right: dict[str, str]) -> dict[str, str]:
         label = next((label for label in sorted(right, key=len, reverse=True) if _label(part).startswith(label)), None)
         if label is None:
             return {}
-        found[label] = re.sub(r"^\s*(?:has|is|was|had|with|at|:|=|为|是|占)\s*", "", _label(part)[len(label) :]).strip(" ()")
+        found[label] = re.sub(r"^\s*(?:has|is|was|had|with|at|:|=|为|是|占)\s*", "", _label(part)[len(label) :]).strip(
+            " ()"
+        )
     return found
 
 
@@ -140,7 +159,11 @@ def _order_by_question(labels: list[str], asked: Sequence[str | None]) -> list[i
         return list(range(len(labels)))
     places = []
     for part in asked:
-        found = [i for i, label in enumerate(labels) if re.search(rf"(?<!\w){re.escape(label.casefold())}(?!\w)", str(part).casefold())]
+        found = [
+            i
+            for i, label in enumerate(labels)
+            if re.search(rf"(?<!\w){re.escape(label.casefold())}(?!\w)", str(part).casefold())
+        ]
         places.append(found)
     if all(len(found) == 1 for found in places):
         order = [found[0] for found in places]
@@ -170,7 +193,12 @@ def _chain(truth: str) -> list[str]:
     """Cu < Zn < Mg as [Cu, Zn, Mg], a descending one turned round; [] where there is none."""
     pieces = _CHAIN.split(truth)
     items, signs = pieces[0::2], set(pieces[1::2])
-    if len(items) < 3 or len(signs) != 1 or "-" in "".join(item[-1:] for item in items) or any(not item for item in items):
+    if (
+        len(items) < 3
+        or len(signs) != 1
+        or "-" in "".join(item[-1:] for item in items)
+        or any(not item for item in items)
+    ):
         return []
     return items if signs == {"<"} else items[::-1]
 
@@ -184,7 +212,9 @@ def _same_chain(text: str, right: list[str], question: str | None, same: Same) -
                 continue
             falling = _FALLING.search(question or "")
             given = listed[::-1] if falling else listed
-        return len(given) == len(right) and all(same(mine, theirs, None) for mine, theirs in zip(given, right, strict=True))
+        return len(given) == len(right) and all(
+            same(mine, theirs, None) for mine, theirs in zip(given, right, strict=True)
+        )
     return False
 
 

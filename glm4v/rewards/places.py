@@ -13,11 +13,15 @@ TOLERANCE = 1e-5
 _ENGLISH = {"north": "N", "south": "S", "east": "E", "west": "W", "n": "N", "s": "S", "e": "E", "w": "W"}
 _HAN = {"北": "N", "南": "S", "东": "E", "西": "W"}
 _NUMBER = r"([-+]?\d{1,3}(?:\.\d{1,8})?)"
-_ANGLE = re.compile(rf"{_NUMBER}\s*(?:°|º|度|degrees?|deg\b)?\s*(?:(\d{{1,2}}(?:\.\d{{1,6}})?)\s*(?:′|'|分|minutes?))?\s*(?:(\d{{1,2}}(?:\.\d{{1,6}})?)\s*(?:″|\"|''|秒|seconds?))?")
+_ANGLE = re.compile(
+    rf"{_NUMBER}\s*(?:°|º|度|degrees?|deg\b)?\s*(?:(\d{{1,2}}(?:\.\d{{1,6}})?)\s*(?:′|'|分|minutes?))?\s*(?:(\d{{1,2}}(?:\.\d{{1,6}})?)\s*(?:″|\"|''|秒|seconds?))?"
+)
 _LETTER = r"(?:north|south|east|west|[NSEW])(?:\s+(?:latitude|longitude))?\b"
 _COORDINATE = re.compile(rf"(?:({_LETTER}|[北南]纬|[东西]经)\s*)?{_ANGLE.pattern}\s*({_LETTER})?", re.IGNORECASE)
 _BEARING_HAN = re.compile(r"(?:方向为?)?([东南西北])偏([东南西北])(\d+(?:\.\d+)?)\s*(?:°|度)(?:方向)?")
-_BEARING = re.compile(r"([ns])\s*(\d+(?:\.\d+)?)\s*°?\s*([ew])|(\d+(?:\.\d+)?)\s*(?:°|degrees?)\s*(north|south|east|west) of (north|south|east|west)")
+_BEARING = re.compile(
+    r"([ns])\s*(\d+(?:\.\d+)?)\s*°?\s*([ew])|(\d+(?:\.\d+)?)\s*(?:°|degrees?)\s*(north|south|east|west) of (north|south|east|west)"
+)
 _SCALE = re.compile(r"1\s*[:/]\s*([\d, ]+)")
 
 
@@ -59,7 +63,8 @@ def _same(given: list[Coordinate], wanted: list[Coordinate]) -> bool:
         given = [part._replace(axis=target.axis) for part, target in zip(given, wanted, strict=True)]
     mine = {part.axis: part.degrees for part in given}
     return len(mine) == len(wanted) and all(
-        abs(mine.get(part.axis, Fraction(9999)) - part.degrees) <= TOLERANCE * max(1, abs(part.degrees)) for part in wanted
+        abs(mine.get(part.axis, Fraction(9999)) - part.degrees) <= TOLERANCE * max(1, abs(part.degrees))
+        for part in wanted
     )
 
 
@@ -69,7 +74,12 @@ def coordinates(text: str) -> list[Coordinate]:
     if len(text) > 100:
         return []
     text = re.sub(r"\\circ|\^\s*\{?\s*\\circ\s*\}?|\^°", "°", text).replace("^{°}", "°")
-    text = re.sub(r"^(?:latitude|longitude|lat|lon|long)\.?:?\s*|(?<=[,;])\s*(?:latitude|longitude|lon|long)\.?:?\s*", " ", text, flags=re.I).strip()
+    text = re.sub(
+        r"^(?:latitude|longitude|lat|lon|long)\.?:?\s*|(?<=[,;])\s*(?:latitude|longitude|lon|long)\.?:?\s*",
+        " ",
+        text,
+        flags=re.I,
+    ).strip()
     found: list[Coordinate] = []
     position = 0
     while position < len(text) and len(found) < 2:

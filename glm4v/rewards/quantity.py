@@ -21,17 +21,32 @@ _PLAIN = re.compile(
 )
 _POWER_OF_TEN = re.compile(r"([-+]?)10\s*(?:\^\s*\{?\(?([-+]?[0-9]{1,3})\)?\}?|([⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,3}))")
 _UP = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
-_SCALE = re.compile(r"\s*(thousand|million|billion|trillion|dozen|hundred|k|K|M|mn|bn|B|万亿|千万|百万|十亿|亿|万|千)(?![A-Za-z/·^²³]|\s*[/·^²³])")
-_SCALES: dict[str, int] = {**numerals.SCALES, "dozen": 12, "hundred": 100, "k": 1000, "K": 1000, "M": 10**6, "mn": 10**6}
+_SCALE = re.compile(
+    r"\s*(thousand|million|billion|trillion|dozen|hundred|k|K|M|mn|bn|B|万亿|千万|百万|十亿|亿|万|千)(?![A-Za-z/·^²³]|\s*[/·^²³])"
+)
+_SCALES: dict[str, int] = {
+    **numerals.SCALES,
+    "dozen": 12,
+    "hundred": 100,
+    "k": 1000,
+    "K": 1000,
+    "M": 10**6,
+    "mn": 10**6,
+}
 _SCALES |= {"bn": 10**9, "B": 10**9, "万": 10**4, "亿": 10**8, "千": 1000, "百万": 10**6, "千万": 10**7, "十亿": 10**9}
 _SCALES |= {"万亿": 10**12}
 _CURRENCY = re.compile(r"^([-+]?)\s*(US\$|HK\$|[$€£¥₹₩₽]|(?:USD|EUR|GBP|CNY|RMB|JPY|INR|CHF)(?![A-Za-z]))\s*(?=[\d.])")
-_EXPRESSION = re.compile(r"((?:\\(?:frac|dfrac|tfrac|sqrt|pi|times|cdot|div)(?![A-Za-z])|[-+*/^(){}!\d.,\s√π½⅓⅔¼¾⅛×·⋅÷⁰¹²³⁴⁵⁶⁷⁸⁹⁻])+)(.*)", re.S)
+_EXPRESSION = re.compile(
+    r"((?:\\(?:frac|dfrac|tfrac|sqrt|pi|times|cdot|div)(?![A-Za-z])|[-+*/^(){}!\d.,\s√π½⅓⅔¼¾⅛×·⋅÷⁰¹²³⁴⁵⁶⁷⁸⁹⁻])+)(.*)",
+    re.S,
+)
 _PART = re.compile(r"\s*(?:and\s+|,\s*)?([0-9]+(?:\.[0-9]+)?)\s*(°|′|″|''|'|\"|[^\W\d_]+(?:[ -](?!and\b)[^\W\d_]+)?)")
 _PERCENT = re.compile(r"(?:%|percent(?:age points?)?|per cent|pct)$", re.IGNORECASE)
 _SEXAGESIMAL = {"′": "′", "'": "′", "″": "″", '"': "″", "''": "″"}
 _NAMED_IN_QUESTION = (
-    re.compile(r"\bin (?:units of |terms of |the unit )?((?:square |cubic |metric |US )?[^\W\d]+(?:[ ·/^-][^\s?,.;:()]+){0,4}?)(?=\s*[?.,;:()]|\s+(?:is|are|was|of|at|on|for|to|did|does|do|in|the)\b|$)"),
+    re.compile(
+        r"\bin (?:units of |terms of |the unit )?((?:square |cubic |metric |US )?[^\W\d]+(?:[ ·/^-][^\s?,.;:()]+){0,4}?)(?=\s*[?.,;:()]|\s+(?:is|are|was|of|at|on|for|to|did|does|do|in|the)\b|$)"
+    ),
     re.compile(r"\bhow many ((?:square |cubic )?[^\W\d_]+)(?=\W)", re.IGNORECASE),
     re.compile(r"\bhow much is it in ([^\W\d_]+)", re.IGNORECASE),
     re.compile(r"[(（]\s*(?:unit|单位)?\s*[:：]?\s*([^()（）]{1,16})[)）]"),
@@ -76,7 +91,9 @@ def read(text: str) -> Quantity | None:
 def _in_figures(text: str) -> str:
     """One minute thirty seconds, 一分三十秒: the same with its numbers in figures."""
     if re.search(r"[\u4e00-\u9fff]", text):
-        return re.sub(r"[零一二两三四五六七八九十百]+", lambda number: str(numerals.chinese(number[0]) or number[0]), text)
+        return re.sub(
+            r"[零一二两三四五六七八九十百]+", lambda number: str(numerals.chinese(number[0]) or number[0]), text
+        )
     parts = [(numerals.number_word(part), part) for part in text.split()]
     return " ".join(part if value is None else str(value) for value, part in parts)
 
@@ -269,10 +286,12 @@ def percentage_asked(question: str | None) -> bool:
 
 
 class Rules(NamedTuple):
-    """How values are compared: `measured` to the truth's digits; bare numbers without a unit; a relative tolerance."""
+    """How values are compared: `measured` to the truth's digits; bare numbers without a unit, and any unit where the truth is
+    bare; a relative tolerance."""
 
     measured: bool = False
     bare: bool = False
+    any_unit: bool = False
     relative: float | None = None
     approximate: bool = False
 
@@ -306,6 +325,8 @@ def _comparable(given: Quantity, right: Quantity, question: str | None, rules: R
         if asked is None and given.unit == parse_unit("°") and question is not None and _ANGLE_ASKED.search(question):
             return [(given.value, right.value)]
         if asked is None or right.percent or given.percent:
+            if rules.any_unit and asked is None and not (right.percent or given.percent):
+                return [(given.value, right.value)]  # the figure tells the unit
             free = not given.unit.dimension or given.unit.dimension == _ANGLE
             return [(complex(given.value) * given.unit.factor, right.value)] if free else []
         right = right._replace(unit=asked)

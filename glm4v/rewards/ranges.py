@@ -11,8 +11,12 @@ _BETWEEN = re.compile(r"^(?:between|from|从|自)\s*(.+?)\s*(?:\band\b|\bto\b|-|
 _AROUND = re.compile(
     r"^(?:the |in |during |period |years? |ages? |aged |people |of )+|(?:'s|s)?[\s-]*(?:age )?(?:groups?|years?(?:[- ]olds?| of age)?|period|range|interval|category|岁的?|组|年龄段|期间)+$"
 )
-_OVER = re.compile(r"(?:over|above|more than|at least|older than|≥|>)\s*(\d{1,4})|(\d{1,4})\s*(?:\+|and (?:over|older|above|up|more)|or (?:over|older|above|more)|plus|岁?(?:及|或)?以上)")
-_UNDER = re.compile(r"(?:under|below|less than|younger than|up to|<|≤)[- ]?(\d{1,4})s?|(\d{1,4})\s*(?:and (?:under|younger|below)|or (?:under|younger|below|less)|岁?(?:及|或)?以下)")
+_OVER = re.compile(
+    r"(?:over|above|more than|at least|older than|≥|>)\s*(\d{1,4})|(\d{1,4})\s*(?:\+|and (?:over|older|above|up|more)|or (?:over|older|above|more)|plus|岁?(?:及|或)?以上)"
+)
+_UNDER = re.compile(
+    r"(?:under|below|less than|younger than|up to|<|≤)[- ]?(\d{1,4})s?|(\d{1,4})\s*(?:and (?:under|younger|below)|or (?:under|younger|below|less)|岁?(?:及|或)?以下)"
+)
 _DAYS = "mon tue wed thu fri sat sun".split()
 
 End = tuple[str, object]
@@ -51,7 +55,10 @@ def parse(text: str) -> tuple[str, object, object] | None:
     if low is None or high is None or low[0] != high[0]:
         if low is None or high is None or "number" not in (low[0], high[0]):
             return None
-        low, high = (low[0] if low[0] != "number" else high[0], low[1]), (high[0] if high[0] != "number" else low[0], high[1])
+        low, high = (
+            (low[0] if low[0] != "number" else high[0], low[1]),
+            (high[0] if high[0] != "number" else low[0], high[1]),
+        )
     return ("range", low, high)
 
 

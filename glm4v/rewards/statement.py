@@ -21,7 +21,18 @@ _HEDGES = re.compile(
     r"|[?|±~]|\\pm|\\or\b|\\lor|或|还是|不|没|非|无法|可能|也许|大概|至少|至多|最多|最少|之间|左右|除了|要么",
     re.IGNORECASE,
 )
-_ASKED_BY = {"both", "over", "under", "between", "more than", "less than", "fewer than", "greater than", "except", "any"}
+_ASKED_BY = {
+    "both",
+    "over",
+    "under",
+    "between",
+    "more than",
+    "less than",
+    "fewer than",
+    "greater than",
+    "except",
+    "any",
+}
 _APPROXIMATELY = re.compile(
     r"^(?:about|approximately|approx\.?|roughly|around|nearly|almost|circa|ca\.|c\.|≈|~|∼|\\approx|\\sim|大约|约为|约|大概|近似)\s*",
     re.IGNORECASE,
@@ -30,9 +41,15 @@ _LINK = (
     r"is|are|was|were|be|equals?|becomes?|gives?|yields?|costs?|obtain|obtains|get|gets|got|find|reads?|says?|states?"
     r"|shows?|turns|turned|called|named|contains?|finds?|weighs?|measures?|takes?|lasts?|makes|has|have|means|has been"
 )
-_LINKS = re.compile(rf"^(.*)\b(?:{_LINK})\b:?\s+(?:equal to |given by |that |to be |known as |called )?(.+)$", re.IGNORECASE)
-_VERB = re.compile(rf"\b(?:{_LINK}|can|will|do|does|did|add|use|using|with|since|because|divide|from|by)\b|[=:是为得]", re.IGNORECASE)
-_CHINESE_LINK = re.compile(r"^(.*?)(?:答案是|应该是|应选|答案为|分别是|分别为|写着|写的是|叫做|叫作|称为|等于|结果是|是|为|即|得|有)([^是为]+)$")
+_LINKS = re.compile(
+    rf"^(.*)\b(?:{_LINK})\b:?\s+(?:equal to |given by |that |to be |known as |called )?(.+)$", re.IGNORECASE
+)
+_VERB = re.compile(
+    rf"\b(?:{_LINK}|can|will|do|does|did|add|use|using|with|since|because|divide|from|by)\b|[=:是为得]", re.IGNORECASE
+)
+_CHINESE_LINK = re.compile(
+    r"^(.*?)(?:答案是|应该是|应选|答案为|分别是|分别为|写着|写的是|叫做|叫作|称为|等于|结果是|是|为|即|得|有)([^是为]+)$"
+)
 _SPLIT = re.compile(
     r"(?<=[.;!])\s+(?=\S)|;\s*|,?\s+(?:so that|so|thus|hence|therefore|consequently|then|giving|which gives|and so)\b,?\s*"
     r"|[,;.]?\s*(?:所以|因此|因而|故而|于是|则)[,]?\s*|\n",
@@ -40,7 +57,10 @@ _SPLIT = re.compile(
 )
 _CONCLUDED = re.compile(r"\b(?:so|thus|hence|therefore)\b|所以|因此|故", re.IGNORECASE)
 _REASON = re.compile(r",?\s+(?:because|since)\b|[,;]?\s*因为", re.IGNORECASE)
-_TRAILING = re.compile(r"\s+(?:is|are|was)\s+(?:the\s+)?(?:correct|right|true|answer|correct answer|right answer|one|result)$", re.IGNORECASE)
+_TRAILING = re.compile(
+    r"\s+(?:is|are|was)\s+(?:the\s+)?(?:correct|right|true|answer|correct answer|right answer|one|result)$",
+    re.IGNORECASE,
+)
 
 _EMPTY = set(
     "a an the and of in on at to for from by with as is are was were be been being am it its it's this that these those there they he "

@@ -17,7 +17,9 @@ _CORES = {
 }
 _EQUATION_START = re.compile(r"^.*?(?:equation|方程式|reaction|反应)?[^:：]*?(?:\bis\b|[:：为])\s*|^.*?\bequation\s+")
 _FORMULA_ASKED = re.compile(r"formula|化学式|分子式|结构简式|symbol|符号", re.IGNORECASE)
-_NAME_ASKED = re.compile(r"\bname (?:of|the|this)|systematic name|IUPAC name|what is .* called|名称|命名", re.IGNORECASE)
+_NAME_ASKED = re.compile(
+    r"\bname (?:of|the|this)|systematic name|IUPAC name|what is .* called|名称|命名", re.IGNORECASE
+)
 
 
 def equations(text: str, truth: str, question: str | None) -> bool | None:
@@ -97,14 +99,21 @@ def substances(text: str, truth: str, question: str | None) -> bool | None:
 def _is_molecular(text: str, truth: str) -> bool:
     """Whether an answer only counts the atoms, C2H6O, where the truth shows how they are joined."""
     symbols = [re.findall(r"[A-Z][a-z]?", chemical.normal(part)) for part in (text, truth)]
-    return bool(chemical.formulas(text)) and len(set(symbols[0])) == len(symbols[0]) and len(set(symbols[1])) < len(symbols[1])
+    return (
+        bool(chemical.formulas(text))
+        and len(set(symbols[0])) == len(symbols[0])
+        and len(set(symbols[1])) < len(symbols[1])
+    )
 
 
 def _candidates(text: str, truth: str, question: str | None) -> list[str]:
     found = [text]
     if hedge(text, truth) is None:
         found += [core for core in cores(text, question) if core not in found]
-        found += [re.sub(r"^(?:the|a|an)\s+|\s+(?:gas|metal|solution|acid gas|气体|溶液|ions?|element)$", "", core) for core in list(found)]
+        found += [
+            re.sub(r"^(?:the|a|an)\s+|\s+(?:gas|metal|solution|acid gas|气体|溶液|ions?|element)$", "", core)
+            for core in list(found)
+        ]
     return found
 
 
@@ -113,4 +122,3 @@ def _agree(given: str, mine: frozenset[object], truth: str, theirs: frozenset[ob
         return False
     states = [{formula.state for formula in chemical.formulas(text)} for text in (given, truth)]
     return not (states[0] - {""}) or states[0] <= states[1] or states[1] <= {""}
-

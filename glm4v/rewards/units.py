@@ -22,7 +22,18 @@ _PREFIX_NAMES = {
     **{"deca": 1e1, "hecto": 1e2, "kilo": 1e3, "mega": 1e6, "giga": 1e9, "tera": 1e12, "peta": 1e15, "exa": 1e18},
     **{"deci": 1e-1, "centi": 1e-2, "milli": 1e-3, "micro": 1e-6, "nano": 1e-9, "pico": 1e-12, "femto": 1e-15},
 }
-_CHINESE_PREFIXES = {"千": 1e3, "兆": 1e6, "吉": 1e9, "百": 1e2, "分": 1e-1, "厘": 1e-2, "毫": 1e-3, "微": 1e-6, "纳": 1e-9, "皮": 1e-12}
+_CHINESE_PREFIXES = {
+    "千": 1e3,
+    "兆": 1e6,
+    "吉": 1e9,
+    "百": 1e2,
+    "分": 1e-1,
+    "厘": 1e-2,
+    "毫": 1e-3,
+    "微": 1e-6,
+    "纳": 1e-9,
+    "皮": 1e-12,
+}
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _TEMPERATURES = {  # factor and zero in kelvin
     **{name: (1.0, 273.15) for name in ("°C", "℃", "celsius", "degrees celsius", "degree celsius", "摄氏度", "degC")},
@@ -32,7 +43,16 @@ _TEMPERATURES = {  # factor and zero in kelvin
 }
 _TEMPERATURE_WORDS = {name.casefold(): value for name, value in _TEMPERATURES.items() if len(name) > 4}
 _WORD_POWERS = {"square": 2, "squared": 2, "cubic": 3, "cubed": 3, "sq": 2, "cu": 3}
-_LATEX = {r"\Omega": "Ω", r"\mu": "μ", r"\cdot": "·", r"\times": "·", r"\degree": "°", r"\circ": "°", r"\%": "%", r"\AA": "Å"}
+_LATEX = {
+    r"\Omega": "Ω",
+    r"\mu": "μ",
+    r"\cdot": "·",
+    r"\times": "·",
+    r"\degree": "°",
+    r"\circ": "°",
+    r"\%": "%",
+    r"\AA": "Å",
+}
 _FACTOR = re.compile(
     r"(?P<unit>[^\W\d_]+(?:_[^\W\d_]+)*|[°′″%‰$€£¥₹₩₽¢℃℉'\"]{1,2}[CF]?|US\$)(?:\s*\^\s*[{(]?\s*(?P<power>[-+]?[0-9]{1,2})\s*[)}]?|"
     r"(?P<plain>-?[0-9]{1,2})(?![0-9.]))?"
@@ -119,7 +139,7 @@ def _product(text: str) -> Unit | None:
         factor *= one.factor ** (sign * exponent)
         _add(powers, one.dimension, sign * exponent)
         previous, last_sign, waiting, count = name, sign, 1, count + 1
-    if not count or waiting != 1:
+    if not count or waiting != 1 or text.endswith("/"):
         return None
     return Unit(factor, tuple(sorted((name, power) for name, power in powers.items() if power)))
 
@@ -221,7 +241,13 @@ def _table() -> _Table:
     pattern = "|".join(re.sub(r"[_-]", r"[\\s_-]+", name) + "s?" for name in phrases)
     for name in list(names):
         names[name.replace("-", "_")] = names[name]
-    return _Table(symbols, names, chinese, prefixed, re.compile(rf"\b(?:kilo|mega|giga|milli|tera)?(?:{pattern})\b", re.IGNORECASE))
+    return _Table(
+        symbols,
+        names,
+        chinese,
+        prefixed,
+        re.compile(rf"\b(?:kilo|mega|giga|milli|tera)?(?:{pattern})\b", re.IGNORECASE),
+    )
 
 
 def _define(definition: str, symbols: dict[str, Unit]) -> Unit:

@@ -18,7 +18,9 @@ _WORKING = 0.02  # sides of an equation may differ by this much where values are
 UNKNOWN = re.compile(r"\b(?i:solve for|find|value of|what is|for which|求)\s+\$?([b-hj-z])\b(?!')")
 _NUMBERED = re.compile(r"^(?:the )?(?:#|№|(?:no|nr|number)\b\.?)\s*(?=\d)", re.IGNORECASE)
 _SIDES = re.compile(r"\s*(?:=|≈|≃|\\approx|≐)\s*")
-_IN_QUESTION = re.compile(r"[0-9][0-9., ]*\s*(?:×\s*10\S+\s*)?[^\W\d_][^\s,.;:?()]*|[0-9][0-9.]*\s*[°%][CF]?|[$€£¥][0-9][0-9.,]*")
+_IN_QUESTION = re.compile(
+    r"[0-9][0-9., ]*\s*(?:×\s*10\S+\s*)?[^\W\d_][^\s,.;:?()]*|[0-9][0-9.]*\s*[°%][CF]?|[$€£¥][0-9][0-9.,]*"
+)
 _COUNTED = set(
     "off discount unit units square points point times time people persons items pieces ways way votes sides marks degrees "
     "个 只 条 次 倍 种 人 张 件 颗 辆 本 块 扇 名 瓶 棵 朵 头 匹 把 间 座 位 支 枝 片 级 号 项 组 道 层 价 年 折 架 艘 双 对".split()
@@ -157,7 +159,9 @@ def _counted(text: str, right: Quantity, question: str | None) -> Quantity | Non
     lent = question_words(question or "")
     parts = text.split()
     while len(parts) > 1 and (
-        parts[-1].casefold().strip(".,") in _COUNTED or stem(parts[-1].casefold().strip(".,")) in lent or is_empty(parts[-1])
+        parts[-1].casefold().strip(".,") in _COUNTED
+        or stem(parts[-1].casefold().strip(".,")) in lent
+        or is_empty(parts[-1])
     ):
         parts.pop()
         given = quantity.read(" ".join(parts))
@@ -216,7 +220,9 @@ def units(text: str, truth: str, question: str | None) -> bool | None:
         return None
     if hedge(text, truth) is not None:
         return False
-    for core in cores(re.sub(r"^(.+?)\s*\(([^()]+)\)$", lambda m: m[1] if parse_unit(m[2]) == parse_unit(m[1]) else text, text), None):
+    for core in cores(
+        re.sub(r"^(.+?)\s*\(([^()]+)\)$", lambda m: m[1] if parse_unit(m[2]) == parse_unit(m[1]) else text, text), None
+    ):
         given = parse_unit(core)
         if given is not None:
             return given.dimension == right.dimension and algebra.near(given.factor, right.factor, algebra.TIGHT)

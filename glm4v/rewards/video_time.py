@@ -11,7 +11,9 @@ from glm4v.rewards.verdict import Truth, Verdict, quote, truth_text
 TOLERANCE = 0.5  # seconds; whole seconds must then be equal, and 2.4 serves for 2
 MAX_CHARACTERS = 200
 _CLOCK = re.compile(r"(?:([0-9]{1,2}):)?([0-9]{1,3}):([0-5][0-9](?:\.[0-9]{1,3})?)")
-_LED = re.compile(r"^(?:it |she |he |they |(?:happens|occurs|appears|starts) |at |after |in |the |around |about |approximately |t\s*=\s*|time\s*[:=]?\s*|第|在)*(?:second (?=\d|[a-z]))?")
+_LED = re.compile(
+    r"^(?:it |she |he |they |(?:happens|occurs|appears|starts) |at |after |in |the |around |about |approximately |t\s*=\s*|time\s*[:=]?\s*|第|在)*(?:second (?=\d|[a-z]))?"
+)
 _TAIL = re.compile(r"\s*(?:\binto the video|\bin|of the video|mark|时|处|秒时)$")
 
 
@@ -54,7 +56,7 @@ def _moment(text: str) -> float | None:
         return 3600 * int(clock[1] or 0) + 60 * int(clock[2]) + float(clock[3])
     if text in ("a minute and a half", "one minute and a half", "one and a half minutes"):
         return 90.0
-    if text.startswith(("-", "+")) or re.search(r"[=/^*]|%", text) or len(text) > 60:
+    if text.startswith(("-", "+")) or re.search(r"[=/^*%]|\d\s*-\s*\d", text) or len(text) > 60:
         return None
     text = re.sub(r"(?<=[0-9])\s*(?:secs?|seconds?)\.?$", " s", text)
     quantity = read(text)

@@ -10,7 +10,10 @@ from glm4v.rewards.yes_no import read as polarity
 
 TABLES = ("things", "words", "places", "culture", "living")
 _TEXT_ALONE = re.compile(r"\b(?:text|written|say|says|printed|reads?)\b|写", re.IGNORECASE)
-_TEXT_ASKED = re.compile(r"\b(?:text|written|say|says|sign|word|words|letters?|label|read|reads|banner|plate|address|title)\b|写|文字|牌", re.IGNORECASE)
+_TEXT_ASKED = re.compile(
+    r"\b(?:text|written|say|says|sign|word|words|letters?|label|read|reads|banner|plate|address|title)\b|写|文字|牌",
+    re.IGNORECASE,
+)
 
 
 def seen_text(text: str, truth: str, question: str | None) -> bool | None:
@@ -24,7 +27,13 @@ def seen_text(text: str, truth: str, question: str | None) -> bool | None:
         return _bare(quoted[0]) == _bare(truth)
     if not _TEXT_ALONE.search(question or "") or re.search(r"[\u4e00-\u9fff]", text):
         return None
-    return hedge(text, truth) is None and any(_bare(core) == _bare(truth) for core in (predicate(text) or "", *(cores(text, question) if len(text.split()) > len(truth.split()) + 2 else ())))
+    return hedge(text, truth) is None and any(
+        _bare(core) == _bare(truth)
+        for core in (
+            predicate(text) or "",
+            *(cores(text, question) if len(text.split()) > len(truth.split()) + 2 else ()),
+        )
+    )
 
 
 def _bare(text: str) -> str:
@@ -34,12 +43,24 @@ def _bare(text: str) -> str:
 
 def absent(text: str, truth: str, question: str | None) -> bool | None:
     """None, zero, no birds: that nothing of what is counted is there."""
-    if truth.casefold() not in ("none", "no", "0", "zero", "没有") or not re.search(r"how many|多少|几", question or "", re.IGNORECASE):
+    if truth.casefold() not in ("none", "no", "0", "zero", "没有") or not re.search(
+        r"how many|多少|几", question or "", re.IGNORECASE
+    ):
         return None
     return count(text, question) == 0
 
 
 check = open_answer.verifier(
-    (choice.read, formulas.ratios, ranges.read, clock.read, absent, values.multiples, values.reader(Rules(bare=True)), seen_text, polarity),
+    (
+        choice.read,
+        formulas.ratios,
+        ranges.read,
+        clock.read,
+        absent,
+        values.multiples,
+        values.reader(Rules(bare=True)),
+        seen_text,
+        polarity,
+    ),
     lists=(open_answer.words(*TABLES),),
 )

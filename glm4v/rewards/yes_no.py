@@ -6,8 +6,57 @@ from glm4v.rewards.text import foreign_script, unwrap
 from glm4v.rewards.verdict import Truth, Verdict, quote, truth_text
 
 MAX_CHARACTERS = 300
-_YES = {"yes", "true", "correct", "right", "y", "t", "yeah", "yep", "是", "对", "正确", "有", "会", "能", "√", "✓", "✔", "是的", "对的", "可以", "有的", "yes it is", "affirmative"}
-_NO = {"no", "false", "incorrect", "wrong", "n", "f", "nope", "不是", "否", "没有", "错误", "错", "不正确", "不对", "×", "x", "✗", "✘", "不", "不会", "不能", "不可以", "没", "untrue"}
+_YES = {
+    "yes",
+    "true",
+    "correct",
+    "right",
+    "y",
+    "t",
+    "yeah",
+    "yep",
+    "是",
+    "对",
+    "正确",
+    "有",
+    "会",
+    "能",
+    "√",
+    "✓",
+    "✔",
+    "是的",
+    "对的",
+    "可以",
+    "有的",
+    "yes it is",
+    "affirmative",
+}
+_NO = {
+    "no",
+    "false",
+    "incorrect",
+    "wrong",
+    "n",
+    "f",
+    "nope",
+    "不是",
+    "否",
+    "没有",
+    "错误",
+    "错",
+    "不正确",
+    "不对",
+    "×",
+    "x",
+    "✗",
+    "✘",
+    "不",
+    "不会",
+    "不能",
+    "不可以",
+    "没",
+    "untrue",
+}
 _NO |= {"not true", "not correct", "not right", "不是的", "错的", "negative", "not really"}
 _WORDS = re.compile(r"[^\W\d_]+(?:'[a-z]+)?|[√✓✔×✗✘]|\d+")
 _START = re.compile(
@@ -17,6 +66,7 @@ _START = re.compile(
 _ECHO = re.compile(
     r"(?:it|he|she|they|there|this|that|we|i|you) (?:is|are|was|were|does|do|did|can|will|has|have|would|should)(n't| not)?|it (can)not|it (wo|ca)n't"
 )
+_VERB = re.compile(r"\b(?:is|are|was|were|has|have|can|will|does|do|did|equals?|because|since)\b|n't\b|=")
 _DENIALS = re.compile(r"\b(?:not|never|nobody|nothing|none|no)\b|n't\b|不|没|无")
 _UNSURE = re.compile(
     r"\b(?:or|maybe|perhaps|possibly|probably|unless|but|either|neither|both|if|otherwise|could|might|unsure|depends|sometimes|however|partly|although)\b"
@@ -63,12 +113,23 @@ def polarity(text: str, question: str | None = None) -> bool | None:
     word = first.strip(",.:;!-–—")
     if word not in ("yes", "no", "true", "false", "correct", "incorrect", "yeah", "nope", "right", "wrong"):
         return _echoed(bare, question)
+    if rest.count(",") > 2 and not _VERB.search(rest):  # a list of candidates, no explanation
+        return None
     said = set(_WORDS.findall(rest))
-    if said & (_NO if word in _YES else _YES) - {"right", "n", "y", "t", "f", "x"} or (said & {"yes", "no"} and word in _YES):
+    if said & (_NO if word in _YES else _YES) - {"right", "n", "y", "t", "f", "x"} or (
+        said & {"yes", "no"} and word in _YES
+    ):
         return None
     if word in _YES:
         denied = _DENIALS.search(rest)
-        return None if denied and question is not None and not _DENIALS.search(question.casefold()) or (denied and question is None) else _explained(rest, question, True)
+        return (
+            None
+            if denied
+            and question is not None
+            and not _DENIALS.search(question.casefold())
+            or (denied and question is None)
+            else _explained(rest, question, True)
+        )
     return False
 
 
@@ -79,7 +140,12 @@ def _explained(rest: str, question: str | None, said: bool) -> bool | None:
     content = {word for word in _WORDS.findall(rest) if len(word) > 3}
     known = set(_WORDS.findall(question.casefold()))
     subject = re.search(r"\bthere (?:is|are) (?:an? |the |some )?([^\W\d_]+)", rest)
-    if subject and subject[1] not in known and f"{subject[1]}s" not in known and subject[1].removesuffix("s") not in known:
+    if (
+        subject
+        and subject[1] not in known
+        and f"{subject[1]}s" not in known
+        and subject[1].removesuffix("s") not in known
+    ):
         return None
     return said if len(content) < 12 else None
 
@@ -91,7 +157,9 @@ def _echoed(text: str, question: str | None) -> bool | None:
         return not any(match.groups())
     if re.fullmatch(r"(?:the \w+ is |this is |it is |that is )?not (?:true|correct|right)", text):
         return False
-    if re.search(r"\b(?:is|are) there\b|\bany\b", (question or "").casefold()) and re.match(r"(?:there (?:is|are) )?(?:no|none|not any)\b", text):
+    if re.search(r"\b(?:is|are) there\b|\bany\b", (question or "").casefold()) and re.match(
+        r"(?:there (?:is|are) )?(?:no|none|not any)\b", text
+    ):
         return False
     return None
 
@@ -129,7 +197,9 @@ def _asserted(text: str, question: str) -> bool | None:
     if _HAN.search(question):
         covered, position = True, 0
         while position < len(rest):
-            length = next((n for n in range(len(rest) - position, 0, -1) if rest[position : position + n] in question), 0)
+            length = next(
+                (n for n in range(len(rest) - position, 0, -1) if rest[position : position + n] in question), 0
+            )
             covered, position = covered and length > 0, position + max(length, 1)
         return not denials if covered and rest and "吗" in question else None
     return False if len(denials) == 1 and len(text) <= 12 else None
