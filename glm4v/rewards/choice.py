@@ -67,7 +67,7 @@ def _by_number(prediction: str, target: str, question: str | None) -> Verdict:
 def read(text: str, truth: str, question: str | None) -> bool | None:
     """The reader of choices in other domains: None where the question lists none, or the truth is no letter of them."""
     listed = options(truth, question)
-    right = _letters_of(truth)
+    right = _letters_of(truth) or frozenset(_lettered(truth, listed, None))
     if not right or len(listed) < 2 or not right <= set(listed):
         return None
     return letters(text, listed, question, truth) == right

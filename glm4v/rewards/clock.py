@@ -86,10 +86,14 @@ class Moment(NamedTuple):
 
 def read(text: str, truth: str, question: str | None) -> bool | None:
     """The reader of dates and times: None where the truth is none of them, else whether the answer is the same."""
-    if _TIME_TRUTH.fullmatch(truth.strip()) and (":" not in truth or _TIME_ASKED.search(question or "")):
+    is_time = _TIME_TRUTH.fullmatch(truth.strip()) or (
+        time_of_day(truth) is not None and re.search(r"[时点]|past|to |[ap]\.?m\b", truth)
+    )
+    if is_time and (":" not in truth or _TIME_ASKED.search(question or "")):
         return _same_time(text, truth, question)
     right = moment(truth)
-    if right is None or (re.fullmatch(r"\d{1,2}[-/.]\d{1,2}", truth)):
+    in_figures = not re.search(r"[A-Za-z\u4e00-\u9fff]", truth)
+    if right is None or re.fullmatch(r"\d{1,2}[-/.]\d{1,2}", truth) or (in_figures and not _DATE_ASKED.search(question or "")):
         return None
     plain_year = re.fullmatch(r"\d{1,4}", truth.strip()) is not None
     if plain_year and not (len(truth.strip()) == 4 or _asks_year(question)):

@@ -8,6 +8,7 @@ from glm4v.rewards import algebra, mathematics
 from glm4v.rewards.expression import ExpressionError, Tree, choices_written_out, parse
 from glm4v.rewards.mathematics import Equation, Expression, Inequality, Items, Region, Shape
 from glm4v.rewards.numerals import chinese
+from glm4v.rewards.parts import numbered
 from glm4v.rewards.statement import cores, hedge
 from glm4v.rewards.text import fold, unwrap
 from glm4v.rewards.values import UNKNOWN
@@ -25,6 +26,7 @@ _ASKED = re.compile(
     r"|what is|solve|化简|计算|求|分解因式|展开)\s*:?\s*(?:the (?:expression|value of|fraction)\s+)?\$?(.+?)\$?(?:\s+(?:as|in|into|to|by)\b.*)?[.?。？]?$",
     re.IGNORECASE,
 )
+_SOLVE = re.compile(r"\bsolve|\bfind \$?[a-z]\b|value of|what is \$?[a-z]\b|解方程|求", re.IGNORECASE)
 _FACTOR = re.compile(r"factor|分解", re.IGNORECASE)
 _EXPAND = re.compile(r"\bexpand|multiply out|展开", re.IGNORECASE)
 _PRIMES = re.compile(r"prime fact|product of primes|质因数|素因数", re.IGNORECASE)
@@ -33,7 +35,7 @@ _WORK_OUT = re.compile(
     r"\badd\b|\bsum\b|\btotal\b|subtract|multiply|\bdivide|evaluate|compute|calculate|work out|计算|求和", re.IGNORECASE
 )
 _FAMILY = re.compile(r"integer|\\in \\mathbb|∈|general solution|all solutions|整数|通解", re.IGNORECASE)
-_MATHEMATICAL = re.compile(r"[0-9=+*/^<>√π∞|≥≤≠\\{}()\[\]∪∅ℝ]|infinity|无解|空集|\breals?\b|实数")
+_MATHEMATICAL = re.compile(r"[0-9=+*/^<>√π∞|≥≤≠\\{}()\[\]∪∅ℝ]|[²³¹⁰⁴-⁹ⁿα-ωΑ-Ω]|infinity|无解|空集|无穷|no (?:real )?solution|empty set|\b(?:sin|cos|tan|cot|sec|csc|log|ln|exp|sqrt)\b|\breals?\b|实数")
 _SPOKEN = tuple(
     (re.compile(pattern, re.IGNORECASE), sign)
     for pattern, sign in (
@@ -60,7 +62,7 @@ _RATIO = re.compile(r"^\s*([^:,=]+(?::[^:,=]+){1,5})\s*$")
 
 def ratios(text: str, truth: str, question: str | None) -> bool | None:
     """The reader of ratios such as 3:4 and 9:3:3:1; times of day are left to others."""
-    right = _ratio(truth)
+    right = _ratio(truth, spoken=re.search(r"ratio|比", question or "") is not None and not truth.strip().isdigit())
     if right is None and re.search(r"ratio|比", question or "") and re.fullmatch(r"\d+(?:\.\d+)?", truth):
         given = _ratio(text, spoken=True)
         return None if given is None else len(given) == 2 and _proportional(given, [Fraction(truth), Fraction(1)])
@@ -74,9 +76,10 @@ def ratios(text: str, truth: str, question: str | None) -> bool | None:
 
 def read(text: str, truth: str, question: str | None) -> bool | None:
     """The reader of mathematics: None where the truth is none, else whether the answer is the same."""
-    ratio = ratios(text, truth, None)
+    ratio = ratios(text, truth, question if ":" not in truth else None)
     if ratio is not None:
         return ratio
+    truth = re.sub(r"\s*(?:square |cubic )?units?(?: squared)?$", "", _written(truth))
     right = mathematics.read(truth)
     if right is None or not _MATHEMATICAL.search(truth):
         return None
@@ -85,6 +88,9 @@ def read(text: str, truth: str, question: str | None) -> bool | None:
     text = _written(text)
     if isinstance(right, Expression):
         text = choices_written_out(text)
+    listed = numbered(text) if isinstance(right, Items) else []
+    if listed and len(listed) == len(right.parts):  # type: ignore[union-attr]
+        text = "; ".join(listed)
     shape = mathematics.read(text)
     if shape is not None:
         return same(shape, right, question, truth)
@@ -135,6 +141,10 @@ def _same(given: Shape, right: Shape, question: str | None, truth: str) -> bool:
             and given.strict == right.strict
             and algebra.proportional(given.difference, right.difference) == 1
         )
+    if isinstance(right, Items) and isinstance(given, Region):
+        pair = mathematics.as_region(right)
+        if pair is not None and not all(given.intervals[0][2:]):
+            return _same_region(given, pair, question)
     if isinstance(right, Items):
         return _same_items(given, right, question)
     if isinstance(given, Items) and len(given.parts) == 1 and given.kind == "set":
@@ -191,7 +201,7 @@ def _same_expression(given: Tree, right: Tree, question: str | None) -> bool:
         return infinite[0] == infinite[1]
     if _INTEGRAL.search(question) and _constant_of(right):
         return _same_up_to_constant(given, right)
-    if _FAMILY.search(question) and algebra.variables(right) & {"n", "k", "m"} and len(algebra.variables(right)) == 1:
+    if _is_family(right, question, solved=False):
         return _same_family([given], [right])
     if not algebra.equal(given, right):
         percent = re.search(r"percent|%|百分", question) is not None
@@ -290,30 +300,39 @@ def _same_up_to_constant(given: Tree, right: Tree) -> bool:
 def _same_equation(given: Shape, right: Equation, question: str | None, truth: str) -> bool:
     if len(right.sides) != 2 or right.sides[1] is None:
         return False
-    solved = re.fullmatch(r"\\?[A-Za-z]+(?:_\{?\w+\}?)?(?:\s*\(\w\))?'?|\(\w,\s*\w\)", right.label) is not None
-    parameters = algebra.variables(right.sides[1])
-    if _FAMILY.search(f"{question or ''} {truth}") and parameters & {"n", "k", "m"} and len(parameters) == 1:
+    theirs = right.sides[1]
+    variable = re.fullmatch(r"\\?[A-Za-z]+(?:_\{?\w+\}?)?", right.label) is not None
+    if _is_family(theirs, f"{question or ''} {truth}", variable):
         mine = given.sides[-1] if isinstance(given, Equation) else given.tree if isinstance(given, Expression) else None
-        return mine is not None and _same_family([mine], [right.sides[1]])
+        return mine is not None and _same_family([mine], [theirs])
     if isinstance(given, Expression):
-        return solved and _same_expression(given.tree, right.sides[1], question)
+        return mathematics.is_label(right.label) and _same_expression(given.tree, theirs, question)
     if not isinstance(given, Equation):
         return False
-    if right.label == "y" and re.fullmatch(r"[fgh]\s*\(x\)", given.label) and given.sides[-1] is not None:
-        return _same_expression(given.sides[-1], right.sides[1], question)
-    if given.label == right.label and given.sides[-1] is not None and solved and right.label not in ("x", "y"):
-        tree = _value_of(given, question)
-        if tree is not None and _same_expression(tree, right.sides[1], question):
+    if mathematics.is_label(right.label) and (not variable or right.label == "y"):  # f'(x) and dy/dx, y and f(x)
+        alike = mathematics.is_label(given.label) and (given.label == "y" or not re.fullmatch(r"[A-Za-z]", given.label))
+        value = _value_of(given, question) if alike else None
+        if value is not None and _same_expression(value, theirs, question):
             return True
-    if len(given.sides) != 2 or given.sides[0] is None or given.sides[1] is None or right.sides[0] is None:
-        return (
-            given.label == right.label
-            and given.sides[-1] is not None
-            and algebra.equal(given.sides[-1], right.sides[1])
-        )
-    return algebra.same_zeros(
-        algebra.difference(given.sides[0], given.sides[1]), algebra.difference(right.sides[0], right.sides[1])
-    )
+    if given.label == right.label and given.sides[-1] is not None and variable and right.label not in ("x", "y"):
+        tree = _value_of(given, question)
+        if tree is not None and _same_expression(tree, theirs, question):
+            return True
+    if any(side is None for side in (*given.sides, *right.sides)) or len(given.sides) != 2:
+        return given.label == right.label and given.sides[-1] is not None and algebra.equal(given.sides[-1], theirs)
+    if variable and _is_constant(theirs) and _SOLVE.search(question or ""):  # 2x = 14 is not solved
+        mine, value = given.sides if given.sides[0] == right.sides[0] else given.sides[::-1]
+        return mine == right.sides[0] and value is not None and _same_expression(value, theirs, question)
+    return algebra.same_zeros(algebra.difference(*given.sides), algebra.difference(*right.sides))  # type: ignore[arg-type]
+
+
+def _is_family(tree: Tree, told: str, solved: bool) -> bool:
+    """Whether a tree gives one solution for each integer n, k or m."""
+    parameters = algebra.variables(tree)
+    if len(parameters) != 1 or not parameters <= {"n", "k", "m"}:
+        return False
+    periodic = algebra.some(tree, lambda part: part == ("constant", "pi") or part[0] == "degree")
+    return _FAMILY.search(told) is not None or (solved and periodic)
 
 
 def _same_family(given: list[Tree], right: list[Tree]) -> bool:

@@ -1,5 +1,7 @@
 """Mathematics: equal values, expressions, equations, sets, regions, figures and words, in the form that was asked for."""
 
+import re
+
 from glm4v.rewards import choice, clock, formulas, geometry, open_answer, values
 from glm4v.rewards.quantity import Rules
 from glm4v.rewards.yes_no import read as polarity
@@ -21,9 +23,13 @@ def _numbers(text: str, truth: str, question: str | None) -> bool | None:
     if right is None or formulas.given_back(text, truth, question):
         return None
     given = values.given_by(text, truth, question, right)
+    if given is not None and given.unit is not None and re.match(r"[-+]?\s*[$€£¥]\s*\d", text):
+        return _quantities(text, truth, question)
     if given is None or not formulas.has_form(given.tree, right.tree, question or ""):
         return None
-    return True if _quantities(text, truth, question) else None
+    if _quantities(text, truth, question):
+        return True
+    return None if re.search(r"[\d\\π√^]", truth) else False  # six is no expression
 
 
 def _times(text: str, truth: str, question: str | None) -> bool | None:

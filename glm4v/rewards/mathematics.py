@@ -273,7 +273,8 @@ def _bracketed(text: str, depth: int) -> Shape | None:
         return _items([_shape(part, depth + 1) for part in parts], "set")
     if len(parts) < 2:
         return None
-    if len(parts) == 2 and (text[0] + text[-1] != "()") and text[0] not in "⟨{":
+    row = depth > 0 and text[0] + text[-1] == "[]"  # of a matrix
+    if len(parts) == 2 and text[0] + text[-1] != "()" and text[0] not in "⟨{" and not row:
         interval = _interval(text[0], parts[0], parts[1], text[-1])
         if interval is not None:
             return interval

@@ -41,7 +41,7 @@ _HAN_TAIL = (
     "世纪",
 )
 _HAN_COUNT = re.compile(r"^(?:一|1)(?:个|只|条|张|种|辆|把|本|朵|棵|匹|头|艘|架|座|杯|块|位|名|件|颗|支|台)")
-_TOKEN = re.compile(r"#?\d+(?:[.,:]\d+)*|[^\W\d_]+(?:'[^\W\d_]+)*\d*|\+|\d+[^\W_]+")
+_TOKEN = re.compile(r"#?\d+(?:[.,:]\d+)*%?|(?<!\w)-\d+(?:[.,]\d+)*%?|[^\W\d_]+(?:'[^\W\d_]+)*\d*|\+|\d+[^\W_]+")
 _DIRECTIONS = "left right front back up down forward backward above below top bottom".split()
 _NUMBERED = re.compile(r"(?:#|№|\b(?:no|nr|num|number)\.?)\s*(?=\d)", re.IGNORECASE)
 _INITIALISM = re.compile(r"\b(?:[^\W\d_]\.){2,}")
@@ -243,7 +243,7 @@ def same(text: str, truth: str, question: str | None, tables: tuple[str, ...]) -
     forms = [truth] if not _HAN.search(truth) else _forms(truth, tables)
     forms = [form for form in forms if not _HAN.search(form)]
     text = re.sub(r"\b(the [\w-]+) ones?\b", r"\1", _NUMBERED.sub("number ", text))
-    if hedge(text, " ".join([truth, *forms]), question) is not None:
+    if hedge(text, " ".join(_forms(truth, tables)), question) is not None:
         return False
     return any(_same_latin(text, form, question, tables) for form in forms)
 
@@ -259,7 +259,7 @@ def _same_latin(text: str, truth: str, question: str | None, tables: tuple[str, 
             continue
         for core in found:
             given = [key for key in keys(core, known) if key in protected or not _lent(key, lent)]
-            if given[:1] == ["1"] and "1" not in wanted:  # one dog
+            if given[:1] == ["1"] and "1" not in wanted and not wanted[0].startswith("#"):  # one dog
                 given = given[1:]
             if given == wanted or (_directions(known) >= set(wanted) and sorted(given) == sorted(wanted)):
                 return True
@@ -300,7 +300,8 @@ def _lent_keys(question: str, tables: tuple[str, ...]) -> frozenset[str]:
     phrases = {key for key in keys(question[:1000], tables) if key.startswith("@")} - {
         f"@{number}" for number in offered
     }
-    return lent | {f"@{number}" for number in things} | phrases
+    figures = {word for word in found if word[0].isdigit()}
+    return lent | figures | {f"@{number}" for number in things} | phrases
 
 
 @cache

@@ -120,7 +120,7 @@ def _named_parts(text: str) -> list[tuple[str, str]]:
 
 
 def _named(truth: str) -> dict[str, str]:
-    pairs = _named_parts(truth)
+    pairs = [pair for pair in _named_parts(truth) if re.search(r"[^\W\d_]", pair[0])]
     labels = [_label(label) for label, _ in pairs]
     return dict(zip(labels, (value for _, value in pairs), strict=True)) if len(set(labels)) == len(labels) else {}
 

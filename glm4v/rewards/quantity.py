@@ -246,7 +246,8 @@ def _expression(text: str) -> Quantity | None:
     if match is None:
         return None
     body, rest = match[1].strip(), match[2].strip()
-    if rest.startswith("^") or not re.search(r"[\dπ½⅓⅔¼¾⅛]|\\pi", body):
+    glued = rest and not match[1][-1:].isspace() and re.search(r"[-+]", body[1:])  # 7+4y is no time
+    if glued or rest.startswith("^") or not re.search(r"[\dπ½⅓⅔¼¾⅛]|\\pi", body):
         return None
     percent = rest in ("%", "percent")
     tree = parse(body.rstrip("*·⋅×"))
@@ -322,6 +323,8 @@ def _comparable(given: Quantity, right: Quantity, question: str | None, rules: R
         assert given.unit is not None
         if given.value == 0 and right.value == 0 and rules.measured:
             return [(given.value, right.value)]
+        if given.unit == parse_unit("rad") and algebra.is_whole(right.tree) and abs(right.value) > 7:  # type: ignore[operator]
+            return []
         if asked is None and given.unit == parse_unit("°") and question is not None and _ANGLE_ASKED.search(question):
             return [(given.value, right.value)]
         if asked is None or right.percent or given.percent:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from fractions import Fraction
 
-from glm4v.rewards import algebra, names, quantity
+from glm4v.rewards import algebra, mathematics, names, quantity
 from glm4v.rewards.expression import ExpressionError, parse
 from glm4v.rewards.quantity import Quantity, Rules
 from glm4v.rewards.statement import cores, hedge, is_empty, question_words, stem
@@ -13,7 +13,8 @@ from glm4v.rewards.units import parse_unit
 
 MAX_SIDES = 8
 _TWICE = {"twice": 2, "double": 2, "doubled": 2, "thrice": 3, "triple": 3, "tripled": 3, "two times": 2}
-_NAME = re.compile(r"[^\d+*/^=<>()-]{1,30}")
+_SYMBOL = re.compile(r"\[[^\[\]]{1,12}\]|[A-Za-zΔ]\w?\s*\([^()=]{1,14}\)|t_?\{?(?:1/2|½)\}?|[A-Za-zΔ]+[°⊖]?(?:_\{?[\w+-]+\}?)?|[^=]*\s[a-zA-Z]")
+_NAME = re.compile(r"[^\d+*/^=<>()!≠-]{1,30}")
 _WORKING = 0.02  # sides of an equation may differ by this much where values are rounded
 UNKNOWN = re.compile(r"\b(?i:solve for|find|value of|what is|for which|求)\s+\$?([b-hj-z])\b(?!')")
 _NUMBERED = re.compile(r"^(?:the )?(?:#|№|(?:no|nr|number)\b\.?)\s*(?=\d)", re.IGNORECASE)
@@ -47,7 +48,12 @@ def reader(rules: Rules) -> Reader:
 def truth_of(truth: str) -> Quantity | None:
     """The quantity of a truth, which may name what it is of: pH = 3.00."""
     label, sign, rest = truth.rpartition("=")
-    return quantity.read(rest if sign and _NAME.fullmatch(label) else truth)
+    named = rest if sign and _NAME.fullmatch(label) else truth
+    found = quantity.read(named)
+    counted = None if found is not None else re.fullmatch(r"(.*?[\d零一二三四五六七八九十百千万])\s*([^\W\d]+)", named.strip())
+    if counted and counted[2] in _COUNTED:  # 56 ways, 6个
+        return quantity.read(counted[1])
+    return found
 
 
 def given_by(text: str, truth: str, question: str | None, right: Quantity) -> Quantity | None:
@@ -63,7 +69,7 @@ def given_by(text: str, truth: str, question: str | None, right: Quantity) -> Qu
         if given is not None:
             return given
     led = re.match(r"^([\u4e00-\u9fff,:，：\s]+?)([-+]?[0-9零一二两三四五六七八九十百半].*)$", text)
-    if led and question and names.harmless_han(led[1], question):
+    if led and question and not led[1].endswith("第") and names.harmless_han(led[1], question):
         return _end(led[2], truth, question) or _counted(led[2], right, question)
     return None
 
@@ -84,9 +90,12 @@ def _end(text: str, truth: str, question: str | None) -> Quantity | None:
     if end is None:
         return None
     for index, side in enumerate(sides[:-1]):
-        value = quantity.read(side) or (_first_side(side) if index == 0 else None)
+        value = quantity.read(side) or _without_units(side) or (_first_side(side) if index == 0 else None)
         if value is None:
-            if index == 0 and not is_label(side, truth, question):
+            constant = numeric(side)
+            if constant is not None and not algebra.near(constant, end.value, _WORKING):
+                return None
+            if constant is None and ("," in side if index else not is_label(side, truth, question)):
                 return None
             continue
         if value.unit is not None and end.unit is not None:
@@ -108,6 +117,13 @@ def _last_side(side: str, question: str | None) -> Quantity | None:
         if end is not None:
             return end
     return None
+
+
+def _without_units(side: str) -> Quantity | None:
+    """4 cm × 6 cm: the numbers alone."""
+    if len(side) > 80 or not re.search(r"\d\s*[^\W\d]+[²³]?\s*[-+×*/÷]\s*\d", side):
+        return None
+    return quantity.read(re.sub(r"(?<=\d)\s*[^\W\d]+[²³]?(?=\s*(?:[-+×*/÷]|$))", "", side))
 
 
 def _first_side(side: str) -> Quantity | None:
@@ -140,8 +156,8 @@ def is_label(text: str, truth: str, question: str | None) -> bool:
     symbol = re.fullmatch(r"(?:p[A-Z]\w*|[A-Z]{2,})", last)
     if symbol and re.search(r"\bp[A-Z]|\b[A-Z]{2,}\b", known):
         return re.search(rf"(?<![A-Za-z]){re.escape(last)}(?![A-Za-z])", known) is not None
-    if re.search(r"\d", text) and not re.search(r"[A-Za-z]", text):
-        return False
+    if re.search(r"[\d+*/^]", text) and not mathematics.is_label(text) and not _SYMBOL.fullmatch(text.strip()):
+        return re.sub(r"\s", "", text) in re.sub(r"\s", "", known)
     return bool(words)
 
 

@@ -2,6 +2,7 @@
 
 import re
 
+from glm4v.rewards.statement import question_words, stem
 from glm4v.rewards.text import foreign_script, unwrap
 from glm4v.rewards.verdict import Truth, Verdict, quote, truth_text
 
@@ -67,6 +68,8 @@ _ECHO = re.compile(
     r"(?:it|he|she|they|there|this|that|we|i|you) (?:is|are|was|were|does|do|did|can|will|has|have|would|should)(n't| not)?|it (can)not|it (wo|ca)n't"
 )
 _VERB = re.compile(r"\b(?:is|are|was|were|has|have|can|will|does|do|did|equals?|because|since)\b|n't\b|=")
+_PRONOUN = re.compile(r"(?:it|they|he|she|there|this|that|the|these|those|i|we|you|because|since|not|nobody|nothing|-|–|—|\()\b")
+_EXISTS = re.compile(r"\b(?:is|are) there\b|\bany(?:one|body|thing)?\b|\bha(?:s|ve)\b")
 _DENIALS = re.compile(r"\b(?:not|never|nobody|nothing|none|no)\b|n't\b|不|没|无")
 _UNSURE = re.compile(
     r"\b(?:or|maybe|perhaps|possibly|probably|unless|but|either|neither|both|if|otherwise|could|might|unsure|depends|sometimes|however|partly|although)\b"
@@ -90,7 +93,7 @@ def read(text: str, truth: str, question: str | None) -> bool | None:
     """The reader of yes and no in other domains: None where the truth is neither."""
     if truth.casefold() not in ("yes", "no", "true", "false", "是", "否", "不是", "正确", "错误", "对", "错"):
         return None
-    given = polarity(text, question)
+    given = None if text.casefold().startswith("right") else polarity(text, question)
     return given is not None and given == polarity(truth)
 
 
@@ -102,6 +105,8 @@ def polarity(text: str, question: str | None = None) -> bool | None:
     if _HAN.search(text):
         said = _han(text)
         return _asserted(text, question or "") if said is None else said
+    if re.match(r"no\.?\s*\d", text):  # number 12
+        return None
     bare = _START.sub("", text).removeprefix("indeed, ")
     if bare in _YES or bare in _NO:
         return bare in _YES
@@ -121,15 +126,11 @@ def polarity(text: str, question: str | None = None) -> bool | None:
     ):
         return None
     if word in _YES:
-        denied = _DENIALS.search(rest)
-        return (
-            None
-            if denied
-            and question is not None
-            and not _DENIALS.search(question.casefold())
-            or (denied and question is None)
-            else _explained(rest, question, True)
-        )
+        denied = _DENIALS.search(rest) is not None and not _DENIALS.search((question or "").casefold())
+        return None if denied else _explained(rest, question, True)
+    if word == "no" and first == "no" and rest and not _PRONOUN.match(rest):  # no dogs, no solution
+        known = (question or "").casefold()
+        return False if _EXISTS.search(known) and stem(rest.split()[0]) in question_words(known) else None
     return False
 
 
@@ -157,7 +158,7 @@ def _echoed(text: str, question: str | None) -> bool | None:
         return not any(match.groups())
     if re.fullmatch(r"(?:the \w+ is |this is |it is |that is )?not (?:true|correct|right)", text):
         return False
-    if re.search(r"\b(?:is|are) there\b|\bany\b", (question or "").casefold()) and re.match(
+    if _EXISTS.search((question or "").casefold()) and re.match(
         r"(?:there (?:is|are) )?(?:no|none|not any)\b", text
     ):
         return False
@@ -202,4 +203,5 @@ def _asserted(text: str, question: str) -> bool | None:
             )
             covered, position = covered and length > 0, position + max(length, 1)
         return not denials if covered and rest and "吗" in question else None
-    return False if len(denials) == 1 and len(text) <= 12 else None
+    exists = _EXISTS.search(question.casefold()) and "没有" in denials
+    return False if len(denials) == 1 and (exists or (text.startswith("不") and len(text) <= 4)) else None
