@@ -12,6 +12,7 @@ YEARS = range(1000, 2200)
 _ESTIMATE = re.compile(
     r"\babout\b|approximate|estimate|roughly|read off|read the value off|大约|约为|估计", re.IGNORECASE
 )
+_SCALES = {"K": " thousand", "M": " million", "B": " billion"}
 _printed = values.reader(Rules(bare=True, any_unit=True, relative=TOLERANCE))
 _estimated = values.reader(Rules(bare=True, any_unit=True, relative=ESTIMATE, approximate=True))
 _exact = values.reader(Rules(bare=True, any_unit=True))
@@ -28,7 +29,7 @@ def _values(text: str, truth: str, question: str | None) -> bool | None:
     if given is not None and given.tree[0] in ("sum", "product", "call"):  # not a number that a chart shows
         return False
     if right.unit is None:
-        text = re.sub(r"(?<=\d)\s?([MB])$", lambda scale: " million" if scale[1] == "M" else " billion", text)
+        text = re.sub(r"(?<=\d)\s?([kKMB])$", lambda scale: _SCALES[scale[1].upper()], text)
     if right.unit is None and right.value in YEARS and truth.strip().isdigit():
         return _exact(text, truth, question)
     return _printed(text, truth, question)

@@ -46,7 +46,9 @@ def check(prediction: str, truth: Truth, question: str | None = None) -> Verdict
     right = _letters_of(target.upper())
     if foreign_script(prediction, target + (question or "")) is not None:
         return Verdict(0.0, f"{quote(prediction)} has letters of another script")
-    given = letters(prediction, options(truth, question), question, target)
+    listed = options(truth, question)
+    right = right if right and (not listed or right <= set(listed)) else letters(target, listed, question, target) or right
+    given = letters(prediction, listed, question, target)
     if given is None:
         return Verdict(0.0, f"{quote(prediction)} is not one choice")
     return Verdict(float(given == right), f"{''.join(sorted(given))} chosen, {target} is right")

@@ -36,6 +36,9 @@ _YEARS = re.compile(rf"(?:(?:in |the )?(?:the )?year )?(?:(ad|a\.d\.|ce|bc|bce)\
 _CENTURY = re.compile(
     rf"(?:the )?(?:(early|mid|late|first half of the|second half of the)[- ])?([a-z0-9-]+(?: [a-z]+)?)(?:[- ](?:century|centuries|cent\.?|c\.?)){_ERA}"
 )
+_QUARTER = re.compile(
+    r"(?:the )?(q[1-4]|(?:first|second|third|fourth|1st|2nd|3rd|4th) quarter),?(?: of)? (\d{4})|(\d{4}),? (q[1-4])|(\d{4})年第?([一二三四1-4])季度"
+)
 _CENTURY_HAN = re.compile(r"(?:(公元前|前|公元))?([0-9]{1,2}|[一二三四五六七八九十]{1,3})世纪")
 _DECADE = re.compile(
     r"(?:the )?(\d{3}0)'?s|(?:the )?([a-z]+ies) of the ([a-z0-9-]+(?: [a-z]+)?) century|(?:the )?([a-z]+)[ -]([a-z]+ies)|(?:from )?(\d{3}0)\s*(?:-|–|to)\s*(\d{3}9)"
@@ -95,6 +98,8 @@ def read(text: str, truth: str, question: str | None) -> bool | None:
     in_figures = not re.search(r"[A-Za-z\u4e00-\u9fff]", truth)
     if right is None or re.fullmatch(r"\d{1,2}[-/.]\d{1,2}", truth) or (in_figures and not _DATE_ASKED.search(question or "")):
         return None
+    if month(truth) is not None:
+        return read_month(text, truth, question)
     plain_year = re.fullmatch(r"\d{1,4}", truth.strip()) is not None
     if plain_year and not (len(truth.strip()) == 4 or _asks_year(question)):
         return None
@@ -105,8 +110,15 @@ def read(text: str, truth: str, question: str | None) -> bool | None:
     for core in cores(text, question):
         given = moment(core)
         if given is not None:
+            if right.century > 0 and not right.part and given.decade and given.decade % 100 == 0:  # the 1700s
+                return given.decade // 100 + 1 == right.century
             return given == right or (bool(right.year) and plain_year and given.month > 0 and given.year == right.year)
     return False
+
+
+def asks_date(question: str | None) -> bool:
+    """Whether a question is about a date or a year."""
+    return _DATE_ASKED.search(question or "") is not None
 
 
 def _asks_year(question: str | None) -> bool:
@@ -120,7 +132,7 @@ def moment(text: str) -> Moment | None:
         return None
     text = unaccented(text.strip(" .,")).casefold().removeprefix("in ").removeprefix("on ").strip()
     text = re.sub(r"\s+", " ", re.sub(r"(?<=\b[a-z])\.(?=\s?[a-z]\b|$)", "", text))
-    return _period(text) or _date(text) or _year(text)
+    return _quarter(text) or _period(text) or _date(text) or _year(text)
 
 
 def _year(text: str) -> Moment | None:
@@ -129,6 +141,16 @@ def _year(text: str) -> Moment | None:
         return None
     era = (match[1] or match[3] or "").replace(".", "")
     return Moment(year=-int(match[2]) if era.startswith("b") else int(match[2]))
+
+
+def _quarter(text: str) -> Moment | None:
+    """Q3 2019, 2019 Q3, the third quarter of 2019, 2019年第三季度."""
+    match = _QUARTER.fullmatch(text)
+    if match is None:
+        return None
+    name, year = match[1] or match[4] or match[6], match[2] or match[3] or match[5]
+    number = int(name[-1]) if name[-1].isdigit() else chinese(name) or ordinal(name.split()[0]) or 0
+    return Moment(year=int(year), part=f"q{number}") if 1 <= number <= 4 else None
 
 
 def _period(text: str) -> Moment | None:

@@ -3,7 +3,7 @@
 import re
 from fractions import Fraction
 
-from glm4v.rewards import open_answer, parts, values
+from glm4v.rewards import names, open_answer, parts, values
 from glm4v.rewards.quantity import Quantity, read, unit_asked
 from glm4v.rewards.statement import cores, hedge, is_empty, question_words, stem, trim
 from glm4v.rewards.text import fold, unwrap
@@ -12,6 +12,7 @@ from glm4v.rewards.verdict import Truth, Verdict, quote, truth_text
 MAX_CHARACTERS = 300
 _FIGURES = re.compile(r"[0-9]{1,12}|[0-9]{1,3}(?:[, ][0-9]{3}){1,3}")
 _NONE = {"none", "no", "nothing", "没有"}
+_PEOPLE = re.compile(r"\b(?:player|student|pupil|man|men|woman|women|child|kid|worker|passenger|boy|girl|guest|dancer|runner|rider)", re.IGNORECASE)
 _COUNTERS = "个只条种人张件颗辆本块扇名瓶棵朵头匹把间座位支枝片级次双对盏面幅根粒艘架台部杯碗"
 
 
@@ -20,7 +21,7 @@ def check(prediction: str, truth: Truth, question: str | None = None) -> Verdict
     target = truth_text(truth)
     if parts.numbered(target):
         return _in_parts(prediction, target, question)
-    right, given = count(target), count(prediction, question)
+    right, given = count(target, question), count(prediction, question)
     if given is None or right is None:
         return Verdict(0.0, f"{quote(prediction)} is not one count")
     return Verdict(float(given == right), f"{given} counted, {right} there")
@@ -30,7 +31,8 @@ def count(text: str, question: str | None = None) -> int | None:
     """The only number that `text` states; None when there is none, or several, or a word that could bend it."""
     if len(text) > MAX_CHARACTERS:
         return None
-    text = unwrap(text).removesuffix("!").strip()
+    text = re.sub(r"\b(?:only|just|exactly|in all)\b", " ", unwrap(text).removesuffix("!"), flags=re.IGNORECASE)
+    text = re.sub(r"\b(?:a )?single\b", "one", text).strip()
     if text.casefold() in _NONE:
         return 0
     empty = re.fullmatch(r"(?:there (?:is|are) )?(?:no|none|zero)\b(.*)|.{0,6}没有(.*)", text.casefold().strip(" ."))
@@ -86,6 +88,9 @@ def _sum(text: str) -> int | None:
         sides = sides[1:]
     for side in sides[:-1]:
         value = values.numeric(side)
+        if value is None:
+            bare = values.without_units(side)
+            value = None if bare is None else bare.value
         if value is None or end is None or value != end:
             return None
     return end
@@ -113,10 +118,17 @@ def _with_noun(text: str, question: str | None) -> int | None:
             numbers.append(_whole(" ".join(words[:length])))
         else:
             word = words[0].strip(",:").casefold()
-            if not (is_empty(word) or stem(word) in lent or word in ("times", "objects", "object", "items")):
+            if not (is_empty(word) or stem(word) in lent or _is_asked(word, question or "") or word in ("times", "objects", "object", "items")):
                 return None
         words = words[max(length, 1) :]
     return numbers[0] if len(numbers) == 1 else None
+
+
+def _is_asked(word: str, question: str) -> bool:
+    """Whether a word names what a Chinese question asks for, or people where it asks for some."""
+    if word in ("people", "persons", "person") and _PEOPLE.search(question):
+        return True
+    return any(form in question for form in names.other_names(word, ("things", "words")) if not form.isascii())
 
 
 def _known(part: str, question: str) -> bool:
@@ -135,7 +147,7 @@ def _without_whole(part: re.Match[str], question: str | None) -> str:
 
 
 def _same_count(text: str, truth: str, question: str | None) -> bool | None:
-    right = count(truth)
+    right = count(truth, question)
     return None if right is None else count(text, question) == right
 
 

@@ -105,7 +105,7 @@ def choices_written_out(text: str) -> str:
 def plain_mathematics(text: str) -> str:
     """LaTeX and unicode spellings as the few ASCII marks that the parser reads."""
     text = text.strip().strip("$").strip()
-    text = choices_written_out(text)
+    text = re.sub(r"(?<=\d)\s*[xX]\s*(?=\d)", "*", choices_written_out(text))
     if not text.isascii():
         text = re.sub(f"[{_UP}]+", lambda power: f"^({power[0].translate(_SUPERSCRIPTS)})", text)
         text = re.sub(f"[{_DOWN}]+", lambda index: f"_{{{index[0].translate(_SUBSCRIPTS)}}}", text)

@@ -165,6 +165,9 @@ def _value_of(given: Shape, question: str | None) -> Tree | None:
         return None
     last = given.sides[-1]
     label = mathematics.is_label(given.label)
+    functions = [set(re.findall(r"sin|cos|tan|cot", part)) for part in (given.label, question or "")]
+    if functions[0] and functions[1] and not functions[0] & functions[1]:
+        return None
     if label and question:
         asked = UNKNOWN.search(question)
         if asked and re.fullmatch(r"[a-z]", given.label) and asked[1] != given.label:
@@ -446,7 +449,7 @@ def _unlabelled(part: Shape) -> Shape:
         isinstance(part, Equation)
         and len(part.sides) == 2
         and part.sides[1] is not None
-        and mathematics.is_label(part.label)
+        and (mathematics.is_label(part.label) or _is_constant(part.sides[1]))
     ):
         return Expression(part.sides[1])
     return part

@@ -6,6 +6,8 @@ from glm4v.rewards import choice, clock, formulas, geometry, open_answer, values
 from glm4v.rewards.quantity import Rules
 from glm4v.rewards.yes_no import read as polarity
 
+_SCIENTIFIC = re.compile(r"scientific notation|standard form|科学[记计]数法", re.IGNORECASE)
+_MANTISSA = re.compile(r"(?<![\d.])-?[1-9](?:\.\d+)?\s*(?:(?:×|\\times|\*|x|·|\\cdot)\s*10|[eE][-+]?\d)")
 _quantities = values.reader(Rules())
 
 
@@ -25,6 +27,8 @@ def _numbers(text: str, truth: str, question: str | None) -> bool | None:
     given = values.given_by(text, truth, question, right)
     if given is not None and given.unit is not None and re.match(r"[-+]?\s*[$€£¥]\s*\d", text):
         return _quantities(text, truth, question)
+    if _SCIENTIFIC.search(question or "") and not _MANTISSA.search(text):
+        return False
     if given is None or not formulas.has_form(given.tree, right.tree, question or ""):
         return None
     if _quantities(text, truth, question):

@@ -273,16 +273,23 @@ def _bracketed(text: str, depth: int) -> Shape | None:
         return _items([_shape(part, depth + 1) for part in parts], "set")
     if len(parts) < 2:
         return None
-    row = depth > 0 and text[0] + text[-1] == "[]"  # of a matrix
-    if len(parts) == 2 and text[0] + text[-1] != "()" and text[0] not in "⟨{" and not row:
+    if len(parts) == 2 and text[0] + text[-1] != "()" and text[0] not in "⟨{":
         interval = _interval(text[0], parts[0], parts[1], text[-1])
         if interval is not None:
             return interval
     if text[0] + text[-1] in ("()", "⟨⟩", "[]"):
         if text[0] == "(" and re.search(r"[∞]|infty|infinity", inside):
             return _interval("(", parts[0], parts[1], ")")
-        return _items([_shape(part, depth + 1) for part in parts], "tuple")
+        return _items([_row_or(part, depth) for part in parts], "tuple")
     return None
+
+
+def _row_or(text: str, depth: int) -> Shape | None:
+    """[1, 2] inside brackets is the row of a matrix, not an interval."""
+    text = text.strip()
+    if text.startswith("[") and text.endswith("]") and depth < MAX_DEPTH:
+        return _items([_shape(part, depth + 2) for part in split(text[1:-1], ",;")], "tuple")
+    return _shape(text, depth + 1)
 
 
 def _interval(opening: str, low: str, high: str, closing: str) -> Region | None:

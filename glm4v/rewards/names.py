@@ -133,6 +133,8 @@ _PEOPLE = re.compile(
 )
 
 _APPOSITION = re.compile(r",\s+(?:the|an?|who|which|whose)\s[^,]*$")
+_DRAWN = frozenset(stem(word) for word in "bar bars line lines slice curve column segment sector wedge dot series".split())
+_LETTERED = ("living", "words")  # tables in which a single letter names a thing: T, N
 _TITLES = frozenset(
     stem(word)
     for word in (
@@ -151,28 +153,29 @@ Key = tuple[str, ...]
 
 
 class Aliases(NamedTuple):
-    """Phrases, as tuples of keys, to the number of their thing; the forms of each thing."""
+    """Phrases, as tuples of keys, to the numbers of the things they name; the forms of each thing."""
 
-    phrases: dict[Key, int]
-    han: dict[str, int]
+    phrases: dict[Key, tuple[int, ...]]
+    han: dict[str, tuple[int, ...]]
     forms: list[list[str]]
 
 
 @cache
 def aliases(tables: tuple[str, ...]) -> Aliases:
-    """The named tables of data/ as one; where two things share a name, that of the first table counts."""
-    phrases: dict[Key, int] = {}
-    han: dict[str, int] = {}
+    """The named tables of data/ as one."""
+    phrases: dict[Key, tuple[int, ...]] = {}
+    han: dict[str, tuple[int, ...]] = {}
     forms: list[list[str]] = []
     for table in tables:
         for row in rows(f"{table}.txt", "|"):
             names = [name for name in row if name]
             forms.append(names)
             for name in names:
+                number = len(forms) - 1
                 if _HAN.search(name):
-                    han.setdefault(name, len(forms) - 1)
+                    han[name] = (*han.get(name, ()), number)
                 elif len(name) < 2 or not all(is_empty(word) for word in _words(name)):
-                    phrases.setdefault(_words(name), len(forms) - 1)
+                    phrases[_words(name)] = (*phrases.get(_words(name), ()), number)
     return Aliases(phrases, han, forms)
 
 
@@ -185,6 +188,7 @@ def _words(text: str) -> tuple[str, ...]:
     text = re.sub(
         r"\b((?:north|south)?(?:east|west|north|south))wards?\b", r"\1", text.translate(_DOWN), flags=re.IGNORECASE
     )
+    text = re.sub(r"\bA\b(?! [a-z])", "lettera", text)  # a label, no article
     text = unaccented(text).casefold().replace("'s ", " ").replace("’", "'")
     found = _TOKEN.findall(text)
     result: list[str] = []
@@ -216,15 +220,16 @@ def _token(word: str, later: bool) -> str:
     return _SPELLINGS.get(stem(word), stem(word))
 
 
-def keys(text: str, tables: tuple[str, ...]) -> list[str]:
-    """Words, with the longest known phrases replaced by the number of their thing."""
+def keys(text: str, tables: tuple[str, ...], sense: int | None = None) -> list[str]:
+    """Words, with the longest known phrases replaced by the number of their thing: `sense` where they name that too."""
     found, table = _words(text), aliases(tables).phrases
     result, position = [], 0
     while position < len(found):
         for length in range(min(MAX_PHRASE, len(found) - position), 0, -1):
-            number = table.get(found[position : position + length])
-            if number is not None:
-                result.append(f"@{number}")
+            numbers = table.get(found[position : position + length])
+            letter = length == 1 and len(found[position]) == 1 and found[position].isascii()
+            if numbers is not None and not (letter and tables[0] not in _LETTERED):
+                result.append(f"@{sense if sense in numbers else numbers[0]}")
                 position += length
                 break
         else:
@@ -237,13 +242,12 @@ def same(text: str, truth: str, question: str | None, tables: tuple[str, ...]) -
     """Whether an answer names the truth and nothing else."""
     if any(mark in text and mark not in truth for mark in _CODE) or (_RANGE.search(text) and not _RANGE.search(truth)):
         return False
-    text = re.sub(r"(?<=[A-G])(大|小)调", lambda mode: " major" if mode[1] == "大" else " minor", text)
     if _HAN.search(text):
         return _same_han(text, truth, question, tables)
-    forms = [truth] if not _HAN.search(truth) else _forms(truth, tables)
+    forms = [truth] if not _HAN.search(truth) else other_names(truth, tables)
     forms = [form for form in forms if not _HAN.search(form)]
-    text = re.sub(r"\b(the [\w-]+) ones?\b", r"\1", _NUMBERED.sub("number ", text))
-    if hedge(text, " ".join(_forms(truth, tables)), question) is not None:
+    text, truth = (re.sub(r"\b(the [\w-]+) ones?\b", r"\1", _NUMBERED.sub("number ", part)) for part in (text, truth))
+    if hedge(text, " ".join(other_names(truth, tables)), question) is not None:
         return False
     return any(_same_latin(text, form, question, tables) for form in forms)
 
@@ -251,28 +255,49 @@ def same(text: str, truth: str, question: str | None, tables: tuple[str, ...]) -
 def _same_latin(text: str, truth: str, question: str | None, tables: tuple[str, ...]) -> bool:
     found = cores(text, question)
     found += [_APPOSITION.sub("", core) for core in found if _APPOSITION.search(core)]
-    for known in (tables, ()):  # with aliases, and word by word
-        lent = _lent_keys(question or "", known)
-        wanted = _needed(keys(truth, known), lent)
-        protected = frozenset(wanted)
-        if not wanted:
-            continue
-        for core in found:
-            given = [key for key in keys(core, known) if key in protected or not _lent(key, lent)]
-            if given[:1] == ["1"] and "1" not in wanted and not wanted[0].startswith("#"):  # one dog
-                given = given[1:]
-            if given == wanted or (_directions(known) >= set(wanted) and sorted(given) == sorted(wanted)):
-                return True
+    things = _things(truth, tables)
+    for sense in things or (None,):
+        if _same_keys(found, truth, question, tables, sense):
+            return True
+    # word by word; but west is another thing than northwest, whatever the question says
+    others = [core for core in found if not things or not _things(core, tables) or set(_things(core, tables)) & set(things)]
+    if _same_keys(others, truth, question, (), None):
+        return True
     if not _PEOPLE.search(question or ""):
         return False
     return any(_same_person(_name(core), _name(truth)) for core in found)
+
+
+def _same_keys(found: list[str], truth: str, question: str | None, tables: tuple[str, ...], sense: int | None) -> bool:
+    """Whether one of the statements has the keys of the truth, in its order and none besides."""
+    lent = _lent_keys(question or "", tables)
+    wanted = _needed(keys(truth, tables, sense), lent)
+    if not wanted:
+        return False
+    protected = frozenset(wanted)
+    drawn = frozenset() if protected & _DRAWN else _DRAWN
+    for core in found:
+        given = [key for key in keys(core, tables, sense) if key in protected or not (_lent(key, lent) or key in drawn)]
+        if given[:1] == ["1"] and "1" not in wanted and not wanted[0].startswith("#"):  # one dog
+            given = given[1:]
+        if given == wanted or (_directions(tables) >= set(wanted) and sorted(given) == sorted(wanted)):
+            return True
+    return False
+
+
+def _things(text: str, tables: tuple[str, ...]) -> tuple[int, ...]:
+    """The things of the tables that all of a text may name."""
+    table = aliases(tables).phrases
+    bare = tuple(key for key in _words(text) if not is_empty(key))
+    letter = len(bare) == 1 and len(bare[0]) == 1 and tables[0] not in _LETTERED
+    return () if letter else table.get(_words(text)) or table.get(bare, ())
 
 
 def _name(text: str) -> list[str]:
     """The words of a person's name, initials apart, without titles, trades, nations, and "of France"."""
     text = re.sub(r"(?<=\b[A-Z])\.(?=[A-Z])", ". ", text)
     text = re.sub(r"\bof [A-Z]\w+$", "", text)
-    found = [word.removeprefix("#") for word in _words(text)]
+    found = [word.removeprefix("#").replace("lettera", "a") for word in _words(text)]
     return [word for word in found if word not in _TITLES and not (is_empty(word) and len(word) > 1)]
 
 
@@ -295,8 +320,8 @@ def _lent_keys(question: str, tables: tuple[str, ...]) -> frozenset[str]:
     lent = question_words(question)
     table = aliases(tables).phrases
     found = _words(question[:1000])
-    offered = {table.get((word,)) for word in found if stem(word) not in lent}
-    things = {table.get((word,)) for word in found if stem(word) in lent} - offered - {None}
+    offered = {number for word in found if stem(word) not in lent for number in table.get((word,), ())}
+    things = {number for word in found if stem(word) in lent for number in table.get((word,), ())} - offered
     phrases = {key for key in keys(question[:1000], tables) if key.startswith("@")} - {
         f"@{number}" for number in offered
     }
@@ -332,24 +357,21 @@ def _same_given(name: str, key: str) -> bool:
     return name == key or (1 in (len(key), len(name)) and name[0] == key[0])
 
 
-def _forms(name: str, tables: tuple[str, ...]) -> list[str]:
-    """All names of the thing that `name` names, itself first."""
+def other_names(name: str, tables: tuple[str, ...]) -> list[str]:
+    """All names of the things that `name` may name, itself first."""
     table = aliases(tables)
-    number = table.han.get(name) if _HAN.search(name) else table.phrases.get(_words(name))
-    if number is None and _HAN.search(name):
-        number = next(
-            (table.han[name.removesuffix(tail)] for tail in _HAN_TAIL if name.removesuffix(tail) in table.han), None
-        )
-    if number is None:
-        bare = tuple(key for key in _words(name) if not is_empty(key))
-        number = table.phrases.get(bare)
-    return [name] if number is None else [name, *table.forms[number]]
+    if not _HAN.search(name):
+        numbers = _things(name, tables)
+    else:
+        bare = (name.removesuffix(tail) for tail in ("", *_HAN_TAIL))
+        numbers = next((table.han[part] for part in bare if part in table.han), ())
+    return [name, *(form for number in numbers for form in table.forms[number])]
 
 
 def _same_han(text: str, truth: str, question: str | None, tables: tuple[str, ...]) -> bool:
     """Whether a Chinese answer is the truth with nothing but harmless characters around it."""
     text = text.strip(" .。")
-    forms = [form for form in _forms(truth, tables) if _HAN.search(form)] or [truth]
+    forms = [form for form in other_names(truth, tables) if _HAN.search(form)] or [truth]
     named = [form for form in forms if re.search(r"不|没|非|无|或", form)]
     if re.search(r"不|没|非|无法|或|还是|可能", text) and not any(form in text for form in named):
         return False
@@ -402,16 +424,11 @@ def place_size(text: str) -> int:
     """0 for what is no place in data/places.txt, 1 for a city or landmark, 2 for a country, 3 for a continent."""
     bare = re.sub(r"^(?:the|in)\s+", "", text.strip(" ."))
     table = aliases(("places",))
-    number = table.han.get(bare) if _HAN.search(bare) else table.phrases.get(_words(bare))
-    return (
-        0
-        if number is None
-        else 2
-        if number < _line("Kabul")
-        else 3
-        if _line("Asia") <= number <= _line("Antarctica")
-        else 1
-    )
+    numbers = table.han.get(bare) if _HAN.search(bare) else table.phrases.get(_words(bare))
+    if not numbers:
+        return 0
+    continent = _line("Asia") <= numbers[0] <= _line("Antarctica")
+    return 2 if numbers[0] < _line("Kabul") else 3 if continent else 1
 
 
 @cache

@@ -22,7 +22,7 @@ _PLAIN = re.compile(
 _POWER_OF_TEN = re.compile(r"([-+]?)10\s*(?:\^\s*\{?\(?([-+]?[0-9]{1,3})\)?\}?|([⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,3}))")
 _UP = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
 _SCALE = re.compile(
-    r"\s*(thousand|million|billion|trillion|dozen|hundred|k|K|M|mn|bn|B|万亿|千万|百万|十亿|亿|万|千)(?![A-Za-z/·^²³]|\s*[/·^²³])"
+    r"\s*(thousand|million|billion|trillion|dozen|hundred|k|K|M|m|mn|bn|B|万亿|千万|百万|十亿|亿|万|千)(?![A-Za-z/·^²³]|\s*[/·^²³])"
 )
 _SCALES: dict[str, int] = {
     **numerals.SCALES,
@@ -31,6 +31,7 @@ _SCALES: dict[str, int] = {
     "k": 1000,
     "K": 1000,
     "M": 10**6,
+    "m": 10**6,
     "mn": 10**6,
 }
 _SCALES |= {"bn": 10**9, "B": 10**9, "万": 10**4, "亿": 10**8, "千": 1000, "百万": 10**6, "千万": 10**7, "十亿": 10**9}
@@ -79,6 +80,7 @@ def read(text: str) -> Quantity | None:
     text = text.removesuffix(".").rstrip() if not text.endswith("..") else text
     if not 0 < len(text) <= MAX_CHARACTERS:
         return None
+    text = re.sub(r"^零下", "-", re.sub(r"^(\d.*?) below zero$", r"-\1", text))
     text = re.sub(r"^(?:minus|negative|负)\s*", "-", text, flags=re.IGNORECASE)
     text = re.sub(r"^(\d{1,6}) (?:in|out of) (\d{1,6})$", r"\1/\2", text)
     try:
@@ -111,7 +113,7 @@ def _figures(text: str) -> Quantity | None:
     rest = text[match.end() :]
     scale = _SCALE.match(rest)
     written_unit = rest.strip()
-    if scale and (scale[1] not in ("k", "K", "M", "B") or (currency and scale.end() == len(rest))):
+    if scale and (scale[1] not in ("k", "K", "M", "m", "B") or (currency and scale.end() == len(rest))):
         factor = _SCALES[scale[1]]
         rest = rest[scale.end() :]
         rest = re.sub(r"^\s*of\s+", " ", rest)
@@ -354,6 +356,8 @@ def _comparable(given: Quantity, right: Quantity, question: str | None, rules: R
     if given.unit == parse_unit("lb") and right.unit == parse_unit("£"):
         given = given._replace(unit=right.unit)
     assert given.unit is not None
+    if right.unit == parse_unit("°") and given.unit.zero:
+        return [(given.value, right.value)]
     if given.unit == parse_unit("°") and right.unit.dimension == (("K", 1),) and right.unit.zero:
         return [(given.value, right.value)]  # 18 degrees, where only degrees Celsius can be meant
     if given.unit.dimension != right.unit.dimension:

@@ -25,6 +25,8 @@ End = tuple[str, object]
 def read(text: str, truth: str, question: str | None) -> bool | None:
     """The reader of ranges; a range is also refused where the truth is none."""
     right = parse(truth)
+    if right is not None and clock.moment(truth) is not None and clock.asks_date(question):  # 2020-03
+        return None
     given = parse(text)
     if right is None:
         refused = given is not None and given[0] == "range" and not _TO.search(truth) and clock.moment(text) is None

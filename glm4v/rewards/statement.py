@@ -57,6 +57,10 @@ _SPLIT = re.compile(
 )
 _CONCLUDED = re.compile(r"\b(?:so|thus|hence|therefore)\b|所以|因此|故", re.IGNORECASE)
 _REASON = re.compile(r",?\s+(?:because|since)\b|[,;]?\s*因为", re.IGNORECASE)
+_TOTAL = re.compile(
+    r"(?:[,;]|\band\b)\s*(?:for |so |making |giving )?(?:a |the )?total (?:of |is )?([\w ,.-]+)$|[,;]\s*([\w-]+(?: \w+)?) (?:in total|in all|altogether)$",
+    re.IGNORECASE,
+)
 _TRAILING = re.compile(
     r"\s+(?:is|are|was)\s+(?:the\s+)?(?:correct|right|true|answer|correct answer|right answer|one|result)$",
     re.IGNORECASE,
@@ -77,7 +81,7 @@ _EMPTY = set(
 _EMPTY |= set(
     "began begun started starts begin begins ended ends wrote built died born came comes went founded discovered invented "
     "published signed fought grew grown rose won hosted led ruled sailed landed flows flowed borders needed used uses "
-    "separated first last bar bars line lines slice slices curve curves column columns segment sector wedge dot dots series".split()
+    "separated visible present first last".split()
 )
 _EMPTY -= {"first", "last"}
 _EMPTY |= {"toward", "towards", "them", "there're", "count", "counted", "altogether"}
@@ -114,10 +118,24 @@ def question_words(question: str) -> frozenset[str]:
     return frozenset(stem(word) for word in found) - {stem(word) for word in offered}
 
 
+_IRREGULAR = dict(
+    pair.split(":")
+    for pair in (
+        "overtook:overtake fell:fall fallen:fall began:begin begun:begin grew:grow grown:grow ran:run wrote:write written:write took:take taken:take "
+        "gave:give given:give came:come went:go gone:go saw:see seen:see rose:rise risen:rise held:hold built:build stood:stand "
+        "sold:sell bought:buy found:find made:make led:lead lost:lose met:meet flew:fly drew:draw drawn:draw wore:wear rode:ride "
+        "drove:drive sat:sit sang:sing swam:swim kept:keep spoke:speak broke:break chose:choose fought:fight taught:teach "
+        "brought:bring caught:catch became:become knew:know threw:throw lit:light won:win hung:hang shook:shake sank:sink "
+        "tore:tear woke:wake stole:steal froze:freeze beat:beat ate:eat drank:drink slept:sleep hit:hit said:say sent:send "
+        "spent:spend told:tell bore:bear born:bear bred:breed dealt:deal dug:dig fed:feed left:left shot:shoot spun:spin"
+    ).split()
+)
+
+
 @lru_cache(maxsize=8192)
 def stem(word: str) -> str:
-    """A word without the ending of a plural or of a verb: increases, increased, increasing are one."""
-    return _shorter(_shorter(word))
+    """A word without the ending of a plural or of a verb: increases, increased, increasing are one; so are fell, fall."""
+    return _shorter(_shorter(_IRREGULAR.get(word, word)))
 
 
 def _shorter(word: str) -> str:
@@ -155,6 +173,9 @@ def cores(text: str, question: str | None) -> list[str]:
     reasoned = _REASON.split(found[-1], maxsplit=1)[0]
     if reasoned != found[-1]:
         found.append(reasoned)
+    summed = _TOTAL.search(found[-1])
+    if summed:
+        found.append((summed[1] or summed[2]).strip())
     last = _TRAILING.sub("", found[-1])
     if last != found[-1]:
         found.append(last)

@@ -34,7 +34,7 @@ def reader(rules: Rules) -> Reader:
     """The reader of quantities under `rules`: None where the truth is no quantity, else whether the answer is the same."""
 
     def read(text: str, truth: str, question: str | None) -> bool | None:
-        right = truth_of(truth)
+        right = truth_of(truth) or _counted(truth, question)
         if right is None:
             return None
         given = given_by(text, truth, question, right)
@@ -65,12 +65,12 @@ def given_by(text: str, truth: str, question: str | None, right: Quantity) -> Qu
     if hedge(_without_numbers_words(text), truth, question) is not None:
         return None
     for core in cores(text, question):
-        given = _end(core, truth, question) or _counted(core, right, question)
+        given = _end(core, truth, question) or _counted(core, question)
         if given is not None:
             return given
     led = re.match(r"^([\u4e00-\u9fff,:，：\s]+?)([-+]?[0-9零一二两三四五六七八九十百半].*)$", text)
     if led and question and not led[1].endswith("第") and names.harmless_han(led[1], question):
-        return _end(led[2], truth, question) or _counted(led[2], right, question)
+        return _end(led[2], truth, question) or _counted(led[2], question)
     return None
 
 
@@ -90,7 +90,7 @@ def _end(text: str, truth: str, question: str | None) -> Quantity | None:
     if end is None:
         return None
     for index, side in enumerate(sides[:-1]):
-        value = quantity.read(side) or _without_units(side) or (_first_side(side) if index == 0 else None)
+        value = quantity.read(side) or without_units(side) or (_first_side(side) if index == 0 else None)
         if value is None:
             constant = numeric(side)
             if constant is not None and not algebra.near(constant, end.value, _WORKING):
@@ -119,7 +119,7 @@ def _last_side(side: str, question: str | None) -> Quantity | None:
     return None
 
 
-def _without_units(side: str) -> Quantity | None:
+def without_units(side: str) -> Quantity | None:
     """4 cm × 6 cm: the numbers alone."""
     if len(side) > 80 or not re.search(r"\d\s*[^\W\d]+[²³]?\s*[-+×*/÷]\s*\d", side):
         return None
@@ -150,6 +150,9 @@ def is_label(text: str, truth: str, question: str | None) -> bool:
     asked = UNKNOWN.search(question or "")
     if asked and re.fullmatch(r"\s*[a-z]\s*", text) and text.strip() != asked[1]:
         return False
+    functions = [set(re.findall(r"sin|cos|tan|cot", part)) for part in (text, question or "")]
+    if functions[0] and functions[1] and not functions[0] & functions[1]:
+        return False
     words = re.findall(r"\\?[^\W\d_]+", text)
     known = fold(f"{truth} {question or ''}")
     last = words[-1] if words else ""
@@ -170,7 +173,7 @@ def _symbol(text: str) -> str:
     return text if match else ""
 
 
-def _counted(text: str, right: Quantity, question: str | None) -> Quantity | None:
+def _counted(text: str, question: str | None) -> Quantity | None:
     """12 apples: a number with what the question counts, or with a word that only says that things are counted."""
     lent = question_words(question or "")
     parts = text.split()
