@@ -112,7 +112,8 @@ _SAME = {
 _WITH_DIRECTION = re.compile(r"scroll_?(up|down|left|right)|(向[上下左右])(?:滚动|滑动)")
 _CALL = re.compile(r"([A-Za-z]+(?:_[A-Za-z]+)*|[\u4e00-\u9fff]{1,7})\s*(.*)", re.S)
 _TOKEN = re.compile(
-    r"\s*(?:\"(?P<double>(?:[^\"\\]|\\.)*)\"|'(?P<single>(?:[^'\\]|\\.)*)'|(?P<number>-?[0-9]{1,5}(?:\.[0-9]{1,6})?)(?![\w.])"
+    r"\s*(?:\"(?P<double>(?:[^\"\\]|\\.)*)\"|'(?P<single>(?:[^'\\]|\\.)*)'"
+    r"|(?P<number>-?[0-9]{1,5}(?:\.[0-9]{1,6})?)(?![\w.])"
     r"|(?P<name>[A-Za-z_]\w*)\s*=\s*|(?P<word>[^\W\d](?:[\w+]|[- ](?=\w))*)|(?P<mark>[()\[\],]))"
 )
 _KIND = ("action", "action_type", "name", "type", "function")

@@ -2,7 +2,7 @@
 
 import re
 
-from glm4v.rewards import choice, formulas, open_answer, ranges, values
+from glm4v.rewards import choice, formulas, open_answer, ranges, ratios, values
 from glm4v.rewards.quantity import Rules
 from glm4v.rewards.statement import cores, hedge
 from glm4v.rewards.yes_no import read as polarity
@@ -69,7 +69,7 @@ check = open_answer.verifier(
         _species,
         _genotypes,
         _pressures,
-        formulas.ratios,
+        ratios.read,
         ranges.read,
         values.multiples,
         values.reader(Rules(measured=True)),

@@ -13,7 +13,8 @@ _TWO = rf"{_NUMBER}{_SEPARATOR}{_NUMBER}\s*"
 _FOUR = rf"{_NUMBER}{_SEPARATOR}{_NUMBER}{_SEPARATOR}{_NUMBER}{_SEPARATOR}{_NUMBER}\s*"
 _CORNER = r"\s*(?:,|;|to|and|[-–]|和|到)?\s*(?:(?:bottom|lower)[- ]right|右下角?)?\s*[:：]?\s*"
 _BOX = re.compile(
-    rf"\[{_FOUR}\]|\({_FOUR}\)|\{{{_FOUR}\}}|\({_TWO}\){_CORNER}\({_TWO}\)|\[\s*\[{_TWO}\]\s*,\s*\[{_TWO}\]\s*\]|<box>{_FOUR}</box>"
+    rf"\[{_FOUR}\]|\({_FOUR}\)|\{{{_FOUR}\}}|\({_TWO}\){_CORNER}\({_TWO}\)"
+    rf"|\[\s*\[{_TWO}\]\s*,\s*\[{_TWO}\]\s*\]|<box>{_FOUR}</box>"
 )
 _BARE = re.compile(_FOUR)
 _NAMES = (r"x_?1|x_?min|left", r"y_?1|y_?min|top", r"x_?2|x_?max|right", r"y_?2|y_?max|bottom")

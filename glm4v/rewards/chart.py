@@ -2,7 +2,7 @@
 
 import re
 
-from glm4v.rewards import choice, clock, formulas, open_answer, ranges, values
+from glm4v.rewards import choice, clock, open_answer, ranges, ratios, values
 from glm4v.rewards.quantity import Rules
 from glm4v.rewards.vqa import TABLES, seen_text
 from glm4v.rewards.yes_no import read as polarity
@@ -38,7 +38,7 @@ def _values(text: str, truth: str, question: str | None) -> bool | None:
 check = open_answer.verifier(
     (
         choice.read,
-        formulas.ratios,
+        ratios.read,
         ranges.read,
         clock.read,
         clock.read_month,

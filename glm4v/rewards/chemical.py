@@ -18,12 +18,15 @@ _STATE = re.compile(r"\s*\((aq|s|l|g|cr|固|液|气)\)$")
 _ELEMENT = re.compile(r"[A-Z][a-z]?")
 _NUMBER = re.compile(r"[0-9]{1,4}")
 _ARROWS = re.compile(
-    r"\\(?:xrightarrow|xlongequal|xlongrightarrow|overset|stackrel|xrightleftharpoons)\s*(?:\[[^\]]*\])?\s*(?:\{[^{}]*\})?(?:\s*\\?(?:rightarrow|to))?"
-    r"|\\(?:longrightarrow|rightarrow|to|rightleftharpoons|leftrightarrow|longleftrightarrow|Rightarrow|leftrightharpoons|rightleftarrows)(?![a-z])"
+    r"\\(?:xrightarrow|xlongequal|xlongrightarrow|overset|stackrel"
+    r"|xrightleftharpoons)\s*(?:\[[^\]]*\])?\s*(?:\{[^{}]*\})?(?:\s*\\?(?:rightarrow|to))?"
+    r"|\\(?:longrightarrow|rightarrow|to|rightleftharpoons|leftrightarrow|longleftrightarrow|Rightarrow"
+    r"|leftrightharpoons|rightleftarrows)(?![a-z])"
     r"|<=+>|<-+>|<->|[-=]{1,3}>|={1,3}|→|⟶|⇌|⇄|⇋|↔|⟷|⇒|═+|—+>|⟹|➝|➞"
 )
 _CONDITION = re.compile(
-    r"^\s*(?:\[[^\]]*\]|\{[^{}]*\}|Δ|△|\\[Dd]elta|\(?(?:点燃|加热|高温|通电|催化剂|高温高压|光照|一定条件|heat|hv|hν|electricity|catalyst|light)\)?)+|(?:点燃|高温|加热|通电|△|Δ|电解|催化剂)+\s*$"
+    r"^\s*(?:\[[^\]]*\]|\{[^{}]*\}|Δ|△|\\[Dd]elta|\(?(?:点燃|加热|高温|通电|催化剂|高温高压|光照|一定条件|heat|hv|hν|electricity"
+    r"|catalyst|light)\)?)+|(?:点燃|高温|加热|通电|△|Δ|电解|催化剂)+\s*$"
 )
 
 

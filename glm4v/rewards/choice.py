@@ -21,7 +21,8 @@ _LETTERS = re.compile(r"[(\[]?([A-Z①-⑩])[)\]]?[.:)]?", re.IGNORECASE)
 _SEVERAL = re.compile(r"\s*(?:[,;&+]|\band\b|和|与|及)\s*|\s+", re.IGNORECASE)
 _REVERSED = re.compile(r"(.+?)\s*[(\[]([A-Z])[)\]]")
 _LED = re.compile(
-    r"^(?:i (?:choose|pick|select|think)\s+|(?:the |my )?(?:correct |right |best |final )*(?:answers?|options?|choices?|letters?)\s*(?:is|are|:)?\s*:?\s*"
+    r"^(?:i (?:choose|pick|select|think)\s+|(?:the |my )?(?:correct |right |best |final )*(?:answers?"
+    r"|options?|choices?|letters?)\s*(?:is|are|:)?\s*:?\s*"
     r"|(?:正确)?(?:答案|选项)?(?:是|为|:)|(?:本题|故|应|应该|所以|因此|我)*选(?:择|项)?:?|(?:正确)?答案:?|both\s+)+",
     re.IGNORECASE,
 )
@@ -47,7 +48,9 @@ def check(prediction: str, truth: Truth, question: str | None = None) -> Verdict
     if foreign_script(prediction, target + (question or "")) is not None:
         return Verdict(0.0, f"{quote(prediction)} has letters of another script")
     listed = options(truth, question)
-    right = right if right and (not listed or right <= set(listed)) else letters(target, listed, question, target) or right
+    right = (
+        right if right and (not listed or right <= set(listed)) else letters(target, listed, question, target) or right
+    )
     given = letters(prediction, listed, question, target)
     if given is None:
         return Verdict(0.0, f"{quote(prediction)} is not one choice")

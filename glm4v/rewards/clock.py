@@ -9,9 +9,22 @@ from glm4v.rewards.statement import cores, hedge
 from glm4v.rewards.text import unaccented
 
 MAX_CHARACTERS = 120
-_MONTHS = "january february march april may june july august september october november december".split()
+_MONTHS = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+]
 _MONTH = {name[:length]: number for number, name in enumerate(_MONTHS, 1) for length in (3, len(name))} | {"sept": 9}
-_DAYS = "monday tuesday wednesday thursday friday saturday sunday".split()
+_DAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 _WEEKDAY = rf"(?:(?:{'|'.join(_DAYS)}|{'|'.join(day[:3] for day in _DAYS)})\.?,?\s+)?(?:the\s+)?"
 _NAME = r"([a-z]{3,9})\.?"
 _DAY = r"(\d{1,2})(?:st|nd|rd|th)?"
@@ -34,14 +47,17 @@ _DATES = tuple(
 )
 _YEARS = re.compile(rf"(?:(?:in |the )?(?:the )?year )?(?:(ad|a\.d\.|ce|bc|bce)\s+)?{_YEAR}(?:\s*年)?")
 _CENTURY = re.compile(
-    rf"(?:the )?(?:(early|mid|late|first half of the|second half of the)[- ])?([a-z0-9-]+(?: [a-z]+)?)(?:[- ](?:century|centuries|cent\.?|c\.?)){_ERA}"
+    rf"(?:the )?(?:(early|mid|late|first half of the"
+    rf"|second half of the)[- ])?([a-z0-9-]+(?: [a-z]+)?)(?:[- ](?:century|centuries|cent\.?|c\.?)){_ERA}"
 )
 _QUARTER = re.compile(
-    r"(?:the )?(q[1-4]|(?:first|second|third|fourth|1st|2nd|3rd|4th) quarter),?(?: of)? (\d{4})|(\d{4}),? (q[1-4])|(\d{4})年第?([一二三四1-4])季度"
+    r"(?:the )?(q[1-4]|(?:first|second|third|fourth|1st|2nd|3rd|4th) quarter),?(?: of)? (\d{4})"
+    r"|(\d{4}),? (q[1-4])|(\d{4})年第?([一二三四1-4])季度"
 )
 _CENTURY_HAN = re.compile(r"(?:(公元前|前|公元))?([0-9]{1,2}|[一二三四五六七八九十]{1,3})世纪")
 _DECADE = re.compile(
-    r"(?:the )?(\d{3}0)'?s|(?:the )?([a-z]+ies) of the ([a-z0-9-]+(?: [a-z]+)?) century|(?:the )?([a-z]+)[ -]([a-z]+ies)|(?:from )?(\d{3}0)\s*(?:-|–|to)\s*(\d{3}9)"
+    r"(?:the )?(\d{3}0)'?s|(?:the )?([a-z]+ies) of the ([a-z0-9-]+(?: [a-z]+)?) century"
+    r"|(?:the )?([a-z]+)[ -]([a-z]+ies)|(?:from )?(\d{3}0)\s*(?:-|–|to)\s*(\d{3}9)"
 )
 _DECADE_HAN = re.compile(
     r"(?:([0-9]{1,2}|[一二三四五六七八九十]{1,3})世纪)([0-9]0|[一二三四五六七八九]十)年代|(\d{3}0)年代"
@@ -57,14 +73,16 @@ _TENS = {
     "nineties": 90,
 }
 _TIME = re.compile(
-    r"(?:at )?(\d{1,2})(?:[:.h](\d{2}))?(?::(\d{2}))?\s*(?:(a\.?m\.?|p\.?m\.?)|(?:in the )?(morning|afternoon|evening)|(h|hours|hrs|uhr|o'clock))?"
+    r"(?:at )?(\d{1,2})(?:[:.h](\d{2}))?(?::(\d{2}))?\s*(?:(a\.?m\.?|p\.?m\.?)|(?:in the )?(morning|afternoon"
+    r"|evening)|(h|hours|hrs|uhr|o'clock))?"
 )
 _HAN_NUMBER = r"(?:\d{1,2}|[零一二三四五六七八九十两]{1,3})"
 _TIME_HAN = re.compile(
     rf"(上午|下午|早上|晚上|中午|凌晨|清晨|傍晚)?({_HAN_NUMBER})(?:[点时:](?:整|({_HAN_NUMBER})分?|(半|一刻|三刻))?)(?:钟)?"
 )
 _SPOKEN = re.compile(
-    r"(half|quarter|a quarter|[a-z]+(?:-[a-z]+)?)(?: minutes)? (past|to) ([a-z]+)(?:\s*(a\.?m\.?|p\.?m\.?)|(?: in the)? (morning|afternoon|evening))?"
+    r"(half|quarter|a quarter|[a-z]+(?:-[a-z]+)?)(?: minutes)? (past|to) ([a-z]+)(?:\s*(a\.?m\.?|p\.?m\.?)"
+    r"|(?: in the)? (morning|afternoon|evening))?"
 )
 _TIME_TRUTH = re.compile(
     r"\d{1,2}:\d{2}(?::\d{2})?(?:\s*[ap]\.?m\.?)?|\d{1,2}\s*[ap]\.?m\.?|noon|midnight", re.IGNORECASE
@@ -96,7 +114,11 @@ def read(text: str, truth: str, question: str | None) -> bool | None:
         return _same_time(text, truth, question)
     right = moment(truth)
     in_figures = not re.search(r"[A-Za-z\u4e00-\u9fff]", truth)
-    if right is None or re.fullmatch(r"\d{1,2}[-/.]\d{1,2}", truth) or (in_figures and not _DATE_ASKED.search(question or "")):
+    if (
+        right is None
+        or re.fullmatch(r"\d{1,2}[-/.]\d{1,2}", truth)
+        or (in_figures and not _DATE_ASKED.search(question or ""))
+    ):
         return None
     if month(truth) is not None:
         return read_month(text, truth, question)

@@ -111,7 +111,8 @@ def _plain(name: str) -> str:
 def locants_first(name: str) -> str:
     """propan-2-ol as 2-propanol, but-1-ene as 1-butene."""
     return re.sub(
-        r"\b([a-z]*?(?:meth|eth|prop|but|pent|hex|hept|oct|non|dec)(?:an)?)-(\d+(?:,\d+)*)-((?:di|tri)?(?:ene|yne|ol|one|al))\b",
+        r"\b([a-z]*?(?:meth|eth|prop|but|pent|hex|hept|oct|non|dec)(?:an)?)-(\d+(?:,\d+)*)-((?:di|tri)?(?:ene|yne"
+        r"|ol|one|al))\b",
         r"\2-\1\3",
         name,
     )

@@ -12,7 +12,11 @@ from glm4v.rewards.verdict import Truth, Verdict, quote, truth_text
 MAX_CHARACTERS = 300
 _FIGURES = re.compile(r"[0-9]{1,12}|[0-9]{1,3}(?:[, ][0-9]{3}){1,3}")
 _NONE = {"none", "no", "nothing", "没有"}
-_PEOPLE = re.compile(r"\b(?:player|student|pupil|man|men|woman|women|child|kid|worker|passenger|boy|girl|guest|dancer|runner|rider)", re.IGNORECASE)
+_PEOPLE = re.compile(
+    r"\b(?:player|student|pupil|man|men|woman|women|child|kid|worker|passenger|boy|girl"
+    r"|guest|dancer|runner|rider)",
+    re.IGNORECASE,
+)
 _COUNTERS = "个只条种人张件颗辆本块扇名瓶棵朵头匹把间座位支枝片级次双对盏面幅根粒艘架台部杯碗"
 
 
@@ -118,7 +122,12 @@ def _with_noun(text: str, question: str | None) -> int | None:
             numbers.append(_whole(" ".join(words[:length])))
         else:
             word = words[0].strip(",:").casefold()
-            if not (is_empty(word) or stem(word) in lent or _is_asked(word, question or "") or word in ("times", "objects", "object", "items")):
+            if not (
+                is_empty(word)
+                or stem(word) in lent
+                or _is_asked(word, question or "")
+                or word in ("times", "objects", "object", "items")
+            ):
                 return None
         words = words[max(length, 1) :]
     return numbers[0] if len(numbers) == 1 else None

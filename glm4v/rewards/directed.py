@@ -7,12 +7,14 @@ from glm4v.rewards.quantity import Rules
 from glm4v.rewards.statement import cores, hedge
 
 _MAGNITUDE = re.compile(
-    r"[0-9][0-9.,]*(?:\s*(?:×|\\times)\s*10\^?\{?[-0-9⁰-⁹⁻]+\}?)?\s*(?:[A-Za-zμΩ°]+(?:[/·^][A-Za-z0-9²³⁻]+|[²³])*|[\u4e00-\u9fff]{1,6}?(?=,|，|$|\s|方向|向))"
+    r"[0-9][0-9.,]*(?:\s*(?:×|\\times)\s*10\^?\{?[-0-9⁰-⁹⁻]+\}?)?\s*(?:[A-Za-zμΩ°]+(?:[/·^][A-Za-z0-9²³⁻]+"
+    r"|[²³])*|[\u4e00-\u9fff]{1,6}?(?=,|，|$|\s|方向|向))"
 )
 
 
 _DIRECTION = re.compile(
-    r"\b(?:left|right|up|down|north|south|east|west|forward|backward|horizontal|vertical|toward|away|along|opposite|into|out|inward|outward|clockwise)"
+    r"\b(?:left|right|up|down|north|south|east|west|forward|backward|horizontal|vertical|toward|away|along"
+    r"|opposite|into|out|inward|outward|clockwise)"
     r"|anticlockwise|counterclockwise|[上下左右东南西北前后]",
     re.IGNORECASE,
 )

@@ -21,24 +21,28 @@ MAX_EXPONENT = 300  # of a power of ten in scientific notation
 
 Tree: TypeAlias = tuple[Any, ...]
 
-FUNCTIONS = set(
-    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log lg exp sqrt abs floor ceil asin acos atan".split()
+_FUNCTIONS_NAMES = (
+    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log lg exp sqrt abs floor ceil asin acos atan"
 )
+FUNCTIONS = frozenset(_FUNCTIONS_NAMES.split())
 _SAME = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "tg": "tan", "ctg": "cot", "cosec": "csc"}
 _CONSTANTS = {"pi", "e", "i", "infinity"}
-_GREEK = (
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau upsilon phi chi "
-    "psi omega"
-).split()
-_LETTERS = dict(zip("αβγδεζηθικλμνξοπρστυφχψω", _GREEK, strict=True)) | {"ϕ": "phi", "ϵ": "epsilon", "ϑ": "theta"}
-_LETTERS |= dict(
-    zip("ΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΣΤΥΦΧΨΩ", [name.capitalize() for name in _GREEK], strict=True)  # noqa: RUF001
+_GREEK_NAMES = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau "
+    "upsilon phi chi psi omega"
 )
+_GREEK = _GREEK_NAMES.split()
+_LETTERS = dict(zip("αβγδεζηθικλμνξοπρστυφχψω", _GREEK, strict=True)) | {"ϕ": "phi", "ϵ": "epsilon", "ϑ": "theta"}
+_LETTERS |= dict(zip("ΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΣΤΥΦΧΨΩ", [name.capitalize() for name in _GREEK], strict=True))
 _UP, _DOWN = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿˣⁱ", "₀₁₂₃₄₅₆₇₈₉ₙₐₑₓ"
 _SUPERSCRIPTS = str.maketrans(_UP, "0123456789+-nxi")
 _SUBSCRIPTS = str.maketrans(_DOWN, "0123456789naex")
 _FRACTIONS = dict(
-    zip("½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞", "1/2 1/3 2/3 1/4 3/4 1/5 2/5 3/5 4/5 1/6 5/6 1/8 3/8 5/8 7/8".split(), strict=True)
+    zip(
+        "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞",
+        ["1/2", "1/3", "2/3", "1/4", "3/4", "1/5", "2/5", "3/5", "4/5", "1/6", "5/6", "1/8", "3/8", "5/8", "7/8"],
+        strict=True,
+    )
 )
 _SPELLINGS = {
     **{"−": "-", "–": "-", "×": "*", "·": "*", "⋅": "*", "∙": "*", "•": "*", "÷": "/", "⁄": "/", "**": "^"},
@@ -85,7 +89,8 @@ def parse(text: str) -> Tree:
 
 
 _CHOOSE = re.compile(
-    r"\^?\{?(\d{1,3})\}?\s*C\s*_?\{?(\d{1,3})\}?|C\s*\(\s*(\d{1,3})\s*,\s*(\d{1,3})\s*\)|C_\{?(\d{1,3})\}?\^\{?(\d{1,3})\}?"
+    r"\^?\{?(\d{1,3})\}?\s*C\s*_?\{?(\d{1,3})\}?|C\s*\(\s*(\d{1,3})\s*,\s*(\d{1,3})\s*\)"
+    r"|C_\{?(\d{1,3})\}?\^\{?(\d{1,3})\}?"
     r"|\{?\s*(\w{1,3})\s*\\choose\s*(\w{1,3})\s*\}?"
 )
 _ARRANGE = re.compile(

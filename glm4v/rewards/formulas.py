@@ -2,40 +2,33 @@
 
 import re
 from fractions import Fraction
-from functools import lru_cache
 
-from glm4v.rewards import algebra, mathematics
-from glm4v.rewards.expression import ExpressionError, Tree, choices_written_out, parse
+from glm4v.rewards import algebra, mathematics, ratios
+from glm4v.rewards.asked_form import given_back, has_form
+from glm4v.rewards.expression import ExpressionError, Tree, choices_written_out
 from glm4v.rewards.mathematics import Equation, Expression, Inequality, Items, Region, Shape
-from glm4v.rewards.numerals import chinese
 from glm4v.rewards.parts import numbered
 from glm4v.rewards.statement import cores, hedge
-from glm4v.rewards.text import fold, unwrap
+from glm4v.rewards.text import fold
 from glm4v.rewards.values import UNKNOWN
 
 PERIODS = 6  # of an integer parameter that are compared
 MAX_SET = 12  # elements of sets that are matched in any order
 _ORDERED = re.compile(
-    r"coordinate|vector|ordered|in order|order of|sequence|ratio|respectively|point|rank|position|first .* terms|next .* terms"
+    r"coordinate|vector|ordered|in order|order of|sequence|ratio|respectively|point|rank|position"
+    r"|first .* terms|next .* terms"
     r"|ascending|descending|increasing|decreasing|依次|分别|坐标|顺序|从小到大|从大到小|排列|向量|矩阵|matrix|midpoint|vertex|terms",
     re.IGNORECASE,
 )
 _INTEGRAL = re.compile(r"\\int|∫|integra|antiderivative|primitive|积分|原函数", re.IGNORECASE)
-_ASKED = re.compile(
-    r"(?:simplify|evaluate|compute|calculate|expand|multiply out|factori[sz]e|factor|work out|find|reduce|rationali[sz]e|write|express"
-    r"|what is|solve|化简|计算|求|分解因式|展开)\s*:?\s*(?:the (?:expression|value of|fraction)\s+)?\$?(.+?)\$?(?:\s+(?:as|in|into|to|by)\b.*)?[.?。？]?$",
-    re.IGNORECASE,
-)
 _SOLVE = re.compile(r"\bsolve|\bfind \$?[a-z]\b|value of|what is \$?[a-z]\b|解方程|求", re.IGNORECASE)
-_FACTOR = re.compile(r"factor|分解", re.IGNORECASE)
-_EXPAND = re.compile(r"\bexpand|multiply out|展开", re.IGNORECASE)
-_PRIMES = re.compile(r"prime fact|product of primes|质因数|素因数", re.IGNORECASE)
-_SIMPLIFY = re.compile(r"simplif|lowest terms|simplest|化简|最简|rationali[sz]e|reduce", re.IGNORECASE)
-_WORK_OUT = re.compile(
-    r"\badd\b|\bsum\b|\btotal\b|subtract|multiply|\bdivide|evaluate|compute|calculate|work out|计算|求和", re.IGNORECASE
-)
 _FAMILY = re.compile(r"integer|\\in \\mathbb|∈|general solution|all solutions|整数|通解", re.IGNORECASE)
-_MATHEMATICAL = re.compile(r"[0-9=+*/^<>√π∞|≥≤≠\\{}()\[\]∪∅ℝ]|[²³¹⁰⁴-⁹ⁿα-ωΑ-Ω]|infinity|无解|空集|无穷|no (?:real )?solution|empty set|\b(?:sin|cos|tan|cot|sec|csc|log|ln|exp|sqrt)\b|\breals?\b|实数")
+_MATHEMATICAL = re.compile(
+    r"[0-9=+*/^<>√π∞|≥≤≠\\{}()\[\]∪∅ℝ]|[²³¹⁰⁴-⁹ⁿα-ωΑ-Ω]|infinity|无解|空集|无穷"
+    r"|no (?:real )?solution|empty set|\b(?:sin|cos|tan|cot|sec|csc|log|ln|exp|sqrt)\b"
+    r"|\breals?\b"
+    r"|实数"
+)
 _SPOKEN = tuple(
     (re.compile(pattern, re.IGNORECASE), sign)
     for pattern, sign in (
@@ -57,26 +50,11 @@ _SPOKEN = tuple(
         (r"(?<=[\w)]) (?:divided by|over) (?=[\w(])", " / "),
     )
 )
-_RATIO = re.compile(r"^\s*([^:,=]+(?::[^:,=]+){1,5})\s*$")
-
-
-def ratios(text: str, truth: str, question: str | None) -> bool | None:
-    """The reader of ratios such as 3:4 and 9:3:3:1; times of day are left to others."""
-    right = _ratio(truth, spoken=re.search(r"ratio|比", question or "") is not None and not truth.strip().isdigit())
-    if right is None and re.search(r"ratio|比", question or "") and re.fullmatch(r"\d+(?:\.\d+)?", truth):
-        given = _ratio(text, spoken=True)
-        return None if given is None else len(given) == 2 and _proportional(given, [Fraction(truth), Fraction(1)])
-    if right is None or (re.fullmatch(r"\d{1,2}:\d{2}", truth) and re.search(r"\btime\b|\bwhen\b|时", question or "")):
-        return None
-    given = _ratio(text, spoken=True)
-    for core in cores(text, question) if given is None and hedge(text, truth) is None else []:
-        given = given or _ratio(core.rpartition("=")[2], spoken=True)
-    return given is not None and _proportional(given, right)
 
 
 def read(text: str, truth: str, question: str | None) -> bool | None:
     """The reader of mathematics: None where the truth is none, else whether the answer is the same."""
-    ratio = ratios(text, truth, question if ":" not in truth else None)
+    ratio = ratios.read(text, truth, question if ":" not in truth else None)
     if ratio is not None:
         return ratio
     truth = re.sub(r"\s*(?:square |cubic )?units?(?: squared)?$", "", _written(truth))
@@ -212,64 +190,6 @@ def _same_expression(given: Tree, right: Tree, question: str | None) -> bool:
             return algebra.equal(given[1], right)
         return percent and right[0] == "percent" and given[0] == "number" and algebra.equal(given, right[1])
     return has_form(given, right, question)
-
-
-def has_form(given: Tree, right: Tree, question: str) -> bool:
-    """Whether the answer has the form that was asked for: factors, a sum, primes, something simple, a worked-out value."""
-    asked = _asked(question)
-    if asked is not None and _sorted(given) == asked != _sorted(right):
-        return False
-    if _PRIMES.search(question):
-        return algebra.some(right, lambda part: part[0] == "product") <= _is_prime_product(given)
-    if _FACTOR.search(question) and right[0] in ("product", "power"):
-        return given[0] in ("product", "power") and _degree(given) <= _degree(right)
-    if _EXPAND.search(question) and right[0] == "sum":
-        return given[0] == "sum" and not algebra.some(
-            given,
-            lambda part: (
-                part[0] in ("product", "power") and any(isinstance(p, tuple) and p[0] == "sum" for p in part[1:2])
-            ),
-        )
-    if _SIMPLIFY.search(question) and _size(given) > 2 * _size(right) + 4:
-        return False
-    worked_out = not (algebra.is_whole(right) and _WORK_OUT.search(question))
-    return worked_out or given[0] not in ("sum", "product") or not all(part[0] == "number" for part in given[1:])
-
-
-@lru_cache(maxsize=512)
-def _asked(question: str) -> Tree | None:
-    """The expression that the question wants to be worked on, its parts in order."""
-    match = _ASKED.search(fold(question)[:400])
-    try:
-        return _sorted(parse(match[1])) if match else None
-    except ExpressionError:
-        return None
-
-
-def _sorted(tree: Tree) -> Tree:
-    """A tree with the parts of sums and products in one order."""
-    parts = [_sorted(part) if isinstance(part, tuple) else part for part in tree[1:]]
-    return (tree[0], *(sorted(parts, key=repr) if tree[0] in ("sum", "product") else parts))
-
-
-def _size(tree: Tree) -> int:
-    return 1 + sum(_size(part) for part in tree[1:] if isinstance(part, tuple))
-
-
-def _degree(tree: Tree) -> int:
-    """The largest sum inside a product: x^2 - 9 is 2, (x - 3)(x + 3) is 1."""
-    if tree[0] == "power" and isinstance(tree[1], tuple) and tree[1][0] == "variable" and tree[2][0] == "number":
-        return int(min(abs(tree[2][1]), 99))
-    return max([1, *(_degree(part) for part in tree[1:] if isinstance(part, tuple))])
-
-
-def _is_prime_product(tree: Tree) -> bool:
-    if tree[0] == "number":
-        value = tree[1]
-        return value.denominator == 1 and 1 < value < 10**6 and all(value % n for n in range(2, int(value**0.5) + 1))
-    if tree[0] == "power":
-        return _is_prime_product(tree[1]) and tree[2][0] == "number"
-    return tree[0] == "product" and all(_is_prime_product(part) for part in tree[1:])
 
 
 def _infinite(tree: Tree) -> int:
@@ -464,57 +384,3 @@ def _same_assignment(given: Items, mine: list[str], right: Items, theirs: list[s
     elif given.kind != "tuple":
         return False
     return all(_same(one, other, None, "") for one, other in zip(*values, strict=True))
-
-
-def _ratio(text: str, spoken: bool = False) -> list[Fraction] | None:
-    """3:4, 2:3:5, and in answers 3 to 4, 3比4, 3/4."""
-    text = unwrap(text).replace("\\colon", ":").replace("∶", ":").replace("：", ":").replace("比", ":")
-    if spoken:
-        text = re.sub(r"(?<=\d)\s+to\s+(?=\d)", ":", text)
-        text = re.sub(
-            r"^\s*(?:\\frac\{(\d+)\}\{(\d+)\}|(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?))\s*$",
-            lambda m: f"{m[1] or m[3]}:{m[2] or m[4]}",
-            text,
-        )
-    match = _RATIO.match(text)
-    if match is None:
-        return None
-    parts = []
-    for part in match[1].split(":"):
-        try:
-            value: algebra.Value = Fraction(chinese(part.strip()) or 0) or algebra.evaluate(parse(part.strip()))
-        except ExpressionError:
-            return None
-        if not isinstance(value, Fraction) or value <= 0:
-            return None
-        parts.append(value)
-    return parts
-
-
-def _proportional(given: list[Fraction], right: list[Fraction]) -> bool:
-    return len(given) == len(right) and all(a * right[0] == b * given[0] for a, b in zip(given, right, strict=True))
-
-
-def given_back(text: str, truth: str, question: str | None) -> bool:
-    """Whether the answer is an expression or equation of the question, and the truth is written otherwise."""
-    if not question or len(text) > 200:
-        return False
-    asked, given, right = (_compact(part) for part in (question, text, truth))
-    if given == right or len(given) < 2 or not re.search(r"[-+*/^=<>(]|\\|[²³√!°]", given[1:]):
-        return False
-    at = asked.find(given)
-    while at >= 0:
-        before, after = asked[at - 1 : at], asked[at + len(given) : at + len(given) + 1]
-        if not (before.isdigit() and given[0].isdigit()) and not (after.isdigit() and given[-1].isdigit()):
-            return True
-        at = asked.find(given, at + 1)
-    return False
-
-
-def _compact(text: str) -> str:
-    return (
-        re.sub(r"[\s$]|\\left|\\right|\\[,;!]", "", unwrap(text))
-        .replace("\\cdot", "*")
-        .replace("×", "*")
-        .replace("\\times", "*")
-    )

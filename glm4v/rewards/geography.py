@@ -7,7 +7,8 @@ from glm4v.rewards.quantity import Rules
 from glm4v.rewards.yes_no import read as polarity
 
 _STATE = re.compile(
-    r"(?:the )?(?:(?:federal|federative|islamic|democratic|people's|arab|co-operative|plurinational|socialist|united|bolivarian)\s+)*"
+    r"(?:the )?(?:(?:federal|federative|islamic|democratic|people's|arab|co-operative|plurinational|socialist"
+    r"|united|bolivarian)\s+)*"
     r"(?:republic|kingdom|state|commonwealth|union|sultanate|principality|federation)s? of (?:the (?:union of )?)?",
     re.IGNORECASE,
 )

@@ -56,7 +56,20 @@ _WORDS = {
         "边": "",
         "diameter": "",
     },
-    **{"radius": "", "{": "", "}": "", "$": "", "measure of": "", "lines": "", "square ": "", "rectangle": "", "quadrilateral": "", "正方形": "", "四边形": "", "△s": "△"},
+    **{
+        "radius": "",
+        "{": "",
+        "}": "",
+        "$": "",
+        "measure of": "",
+        "lines": "",
+        "square ": "",
+        "rectangle": "",
+        "quadrilateral": "",
+        "正方形": "",
+        "四边形": "",
+        "△s": "△",
+    },
 }
 _RELATION = re.compile(r"(△?)([A-Za-z]'?(?:[A-Z]'?)*)([≅∼∥⊥])(△?)([A-Za-z]'?(?:[A-Z]'?)*)")
 _FIGURE = re.compile(r"([∠△⊙]?)((?:[A-Z]'?){1,6})")
@@ -68,7 +81,8 @@ def read(text: str, truth: str, question: str | None) -> bool | None:
     if right is None or not re.search(r"[≅∼∥⊥∠△⊙]|segment|overline|line|线段|^[A-Z]{2}$", _signs(truth) + truth):
         return None
     if re.fullmatch(r"[A-Z]{2,}", truth) and not re.search(
-        r"segment|line|side|chord|angle|线|边|弦|figure|triangle|diameter|radius|square|rectangle|quadrilateral|polygon|四边形|正方形", question or ""
+        r"segment|line|side|chord|angle|线|边|弦|figure|triangle|diameter|radius|square|rectangle|quadrilateral|polygon|四边形|正方形",
+        question or "",
     ):
         return None
     if hedge(text, truth) is not None and _figure(text) is None:

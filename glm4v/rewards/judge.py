@@ -87,10 +87,9 @@ class Judge:
         told = json.dumps({"question": question, "reference": truth, "answer": prediction}, ensure_ascii=False)
         messages = [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": told}]
         body = json.dumps({"model": self.model, "messages": messages, "temperature": 0, "max_tokens": 8}).encode()
-        problem = ""
+        problem, pause = "", 0.0
         for attempt in range(self.attempts):
-            if attempt:
-                time.sleep(pause)
+            time.sleep(pause)
             pause = min(self.wait * 2**attempt, LONGEST_WAIT)
             try:
                 reply = self._post(body)

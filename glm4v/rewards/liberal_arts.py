@@ -8,14 +8,23 @@ from glm4v.rewards.quantity import Rules
 from glm4v.rewards.statement import cores, hedge
 from glm4v.rewards.yes_no import read as polarity
 
-_KEY = re.compile(r"(?:(?:in )?(?:the )?key (?:of )?)?([A-G])[- ]?(sharp|flat|♯|♭|#|b(?=[- ]))?[- ]?(major|minor|dur|moll|大调|小调)(?: key)?", re.IGNORECASE)
+_KEY = re.compile(
+    r"(?:(?:in )?(?:the )?key (?:of )?)?([A-G])[- ]?(sharp|flat|♯|♭|#|b(?=[- ]))?[- ]?(major"
+    r"|minor|dur|moll|大调|小调)(?: key)?",
+    re.IGNORECASE,
+)
 _MODES = {"dur": "major", "moll": "minor", "大调": "major", "小调": "minor"}
 _SIGNS = {"♯": "sharp", "#": "sharp", "♭": "flat", "b": "flat"}
 
 
 def musical_keys(text: str, truth: str, question: str | None) -> bool | None:
     """Keys such as C-sharp minor, and time signatures, which are no fractions."""
-    if re.search(r"time signature|\bmetre\b|\bmeter\b|拍", question or "", re.IGNORECASE) and re.fullmatch(r"\d+/\d+", truth):
+    if re.search(
+        r"time signature|\bmetre\b|\bmeter\b"
+        r"|拍",
+        question or "",
+        re.IGNORECASE,
+    ) and re.fullmatch(r"\d+/\d+", truth):
         return any(re.sub(r"\s|time$", "", core) == truth for core in cores(text, question))
     right = _key(truth)
     if right is None:

@@ -2,7 +2,7 @@
 
 import re
 
-from glm4v.rewards import choice, clock, formulas, geometry, open_answer, values
+from glm4v.rewards import asked_form, choice, clock, formulas, geometry, open_answer, values
 from glm4v.rewards.quantity import Rules
 from glm4v.rewards.yes_no import read as polarity
 
@@ -22,14 +22,14 @@ def _measured(text: str, truth: str, question: str | None) -> bool | None:
 def _numbers(text: str, truth: str, question: str | None) -> bool | None:
     """Plain numbers also in words, Chinese numerals and with what is counted; what they refuse is still an expression."""
     right = values.truth_of(truth)
-    if right is None or formulas.given_back(text, truth, question):
+    if right is None or asked_form.given_back(text, truth, question):
         return None
     given = values.given_by(text, truth, question, right)
     if given is not None and given.unit is not None and re.match(r"[-+]?\s*[$€£¥]\s*\d", text):
         return _quantities(text, truth, question)
     if _SCIENTIFIC.search(question or "") and not _MANTISSA.search(text):
         return False
-    if given is None or not formulas.has_form(given.tree, right.tree, question or ""):
+    if given is None or not asked_form.has_form(given.tree, right.tree, question or ""):
         return None
     if _quantities(text, truth, question):
         return True

@@ -6,15 +6,14 @@ tuple that may also be read as an open interval.
 
 import re
 from functools import lru_cache
-from typing import NamedTuple, TypeAlias, Union
+from typing import NamedTuple, TypeAlias
 
 from glm4v.rewards import algebra
-from glm4v.rewards.expression import MAX_CHARACTERS, ExpressionError, Tree, parse, plain_mathematics
+from glm4v.rewards.expression import MAX_CHARACTERS, ExpressionError, Tree, parse
 from glm4v.rewards.quantity import read as read_quantity
+from glm4v.rewards.regions import INFINITY, MAX_PARTS, Region, half_line, intersection, interval, union, without
 
-MAX_PARTS = 40
 MAX_DEPTH = 3
-INFINITY = float("inf")
 
 
 class Expression(NamedTuple):
@@ -35,13 +34,6 @@ class Inequality(NamedTuple):
     strict: bool
 
 
-class Region(NamedTuple):
-    """Disjoint intervals in order: (low, high, low is in, high is in)."""
-
-    intervals: tuple[tuple[float, float, bool, bool], ...]
-    variable: str = ""
-
-
 class Items(NamedTuple):
     """Parts in an order that binds (a tuple, a vector) or not (a set), or that the question decides (a plain list)."""
 
@@ -50,7 +42,7 @@ class Items(NamedTuple):
     label: str = ""
 
 
-Shape: TypeAlias = Union[Expression, Equation, Inequality, Region, Items]
+Shape: TypeAlias = Expression | Equation | Inequality | Region | Items
 
 _EMPTY = {
     "∅",
@@ -151,8 +143,10 @@ _MARKS |= {
 }
 _LABEL = re.compile(
     r"(?:[A-Za-z\u0370-\u03ff]|\\[a-z]+)(?:_\{?[A-Za-z0-9]{1,6}\}?|[0-9₀-₉ₙₐₑₓ])?'{0,3}(?:\s*\([A-Za-z0-9, ]{1,12}\))?"
-    r"|\\?(?:d|frac\{?d)\^?\d?[A-Za-z]?\}?/?\{?d[A-Za-z](?:\^\d)?\}?|[Dd]/?d[A-Za-z]|\\[a-z]+ [A-Z]{1,3}|[A-Z]{2,3}|∠[A-Z]{1,3}"
-    r"|P\s*\([^=()]{1,20}\)|\\frac\{d\^?\d?[a-z]\}\{d[a-z]\^?\d?\}|\|[A-Z]{1,3}\||[xyz],\s*[xyz](?:,\s*z)?|\([xyz],\s*[xyz](?:,\s*z)?\)"
+    r"|\\?(?:d|frac\{?d)\^?\d?[A-Za-z]?\}?/?\{?d[A-Za-z](?:\^\d)?\}?|[Dd]/?d[A-Za-z]|\\[a-z]+ [A-Z]{1,3}"
+    r"|[A-Z]{2,3}|∠[A-Z]{1,3}"
+    r"|P\s*\([^=()]{1,20}\)|\\frac\{d\^?\d?[a-z]\}\{d[a-z]\^?\d?\}|\|[A-Z]{1,3}\||[xyz],\s*[xyz](?:,\s*z)?"
+    r"|\([xyz],\s*[xyz](?:,\s*z)?\)"
 )
 _OPERATION = re.compile(r"\\frac\{\\?d|\\?d/?d[a-z]|'|\\int|∫|\\lim|\\sum|[∑Σ]|\blim\b|\bvar|\bE\s*[(\[]")
 _MATRIX = re.compile(r"\\begin\{([pbvB]?matrix|array|cases)\}(?:\{[clr|]*\})?(.*?)\\end\{\1\}", re.S)
@@ -274,12 +268,12 @@ def _bracketed(text: str, depth: int) -> Shape | None:
     if len(parts) < 2:
         return None
     if len(parts) == 2 and text[0] + text[-1] != "()" and text[0] not in "⟨{":
-        interval = _interval(text[0], parts[0], parts[1], text[-1])
-        if interval is not None:
-            return interval
+        found = interval(text[0], parts[0], parts[1], text[-1])
+        if found is not None:
+            return found
     if text[0] + text[-1] in ("()", "⟨⟩", "[]"):
         if text[0] == "(" and re.search(r"[∞]|infty|infinity", inside):
-            return _interval("(", parts[0], parts[1], ")")
+            return interval("(", parts[0], parts[1], ")")
         return _items([_row_or(part, depth) for part in parts], "tuple")
     return None
 
@@ -290,27 +284,6 @@ def _row_or(text: str, depth: int) -> Shape | None:
     if text.startswith("[") and text.endswith("]") and depth < MAX_DEPTH:
         return _items([_shape(part, depth + 2) for part in split(text[1:-1], ",;")], "tuple")
     return _shape(text, depth + 1)
-
-
-def _interval(opening: str, low: str, high: str, closing: str) -> Region | None:
-    ends = (_bound(low), _bound(high))
-    if ends[0] is None or ends[1] is None or ends[0] > ends[1]:
-        return None
-    return Region(((ends[0], ends[1], opening == "[", closing == "]"),))
-
-
-def _bound(text: str) -> float | None:
-    """A number or plus or minus infinity."""
-    bare = plain_mathematics(text).replace(" ", "").replace("\\", "")
-    if bare in ("infinity", "+infinity", "inf", "+inf", "infty", "+infty"):
-        return INFINITY
-    if bare in ("-infinity", "-inf", "-infty"):
-        return -INFINITY
-    try:
-        value = complex(algebra.evaluate(parse(text)))
-    except ExpressionError:
-        return None
-    return value.real if abs(value.imag) < 1e-9 else None
 
 
 def _as_region(shape: Shape | None, variable: str = "") -> Region | None:
@@ -346,7 +319,7 @@ def _combined(text: str, depth: int) -> Shape | None:
         region = _as_region(_shape(whole, depth + 1))
         if region is None or any(value is None for value in values):
             return None
-        return _without(region, [value for value in values if value is not None])
+        return without(region, [value for value in values if value is not None])
     parts = [_as_region(_shape(part, depth + 1)) for part in re.split("∪" if "∪" in text else "∩", text)]
     if any(part is None for part in parts):
         return None
@@ -434,51 +407,13 @@ def _inequalities(text: str, depth: int) -> Shape | None:
         return None
     regions = []
     for left, sign, right in zip(sides[:-1], signs, sides[1:], strict=True):
-        region = _half_line(left.strip(), sign, right.strip())
+        region = half_line(left.strip(), sign, right.strip())
         if region is None:
             return _general(sides, signs)
         regions.append(region)
     if len({region.variable for region in regions}) > 1:
         return None
     return intersection(regions)
-
-
-_FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "!=": "!="}
-
-
-def _half_line(left: str, sign: str, right: str) -> Region | None:
-    variable = r"[A-Za-zα-ω]|\\[a-z]+"
-    if not re.fullmatch(variable, left):
-        if not re.fullmatch(variable, right):
-            return _distance(left, sign, right)
-        left, right, sign = right, left, _FLIPPED[sign]
-    bound = _bound(right)
-    if bound is None:
-        return None
-    if sign == "!=":
-        return _without(Region(((-INFINITY, INFINITY, False, False),), left), [bound])
-    closed = sign.endswith("=") and abs(bound) != INFINITY
-    if sign[0] == "<":
-        return Region(((-INFINITY, bound, False, closed),), left)
-    return Region(((bound, INFINITY, closed, False),), left)
-
-
-def _distance(left: str, sign: str, right: str) -> Region | None:
-    """|x - a| < b and |x - a| > b."""
-    if right.startswith("|"):
-        left, right, sign = right, left, _FLIPPED[sign]
-    match = re.fullmatch(r"\|\s*([a-z])\s*(?:([-+])([^|<>]+))?\|", left)
-    width = _bound(right)
-    if match is None or width is None or width <= 0 or sign == "!=":
-        return None
-    shift = _bound(match[3]) if match[3] else 0.0
-    if shift is None:
-        return None
-    middle = -shift if match[2] == "+" else shift
-    closed = sign.endswith("=")
-    if sign[0] == "<":
-        return Region(((middle - width, middle + width, closed, closed),), match[1])
-    return Region(((-INFINITY, middle - width, False, closed), (middle + width, INFINITY, closed, False)), match[1])
 
 
 def _general(sides: list[str], signs: list[str]) -> Inequality | None:
@@ -489,42 +424,3 @@ def _general(sides: list[str], signs: list[str]) -> Inequality | None:
         return None
     tree = algebra.difference(left, right) if signs[0][0] == ">" else algebra.difference(right, left)
     return Inequality(tree, not signs[0].endswith("="))
-
-
-def union(regions: list[Region]) -> Region | None:
-    """All points of any of them, as disjoint intervals; None where the variables differ."""
-    if len({region.variable for region in regions} - {""}) > 1:
-        return None
-    merged: list[tuple[float, float, bool, bool]] = []
-    for low, high, low_in, high_in in sorted(part for region in regions for part in region.intervals):
-        if merged and (low < merged[-1][1] or (low == merged[-1][1] and (low_in or merged[-1][3]))):
-            before = merged[-1]
-            end = max((before[1], before[3]), (high, high_in))
-            merged[-1] = (before[0], end[0], before[2] or (low == before[0] and low_in), end[1])
-        else:
-            merged.append((low, high, low_in, high_in))
-    return Region(tuple(merged), max(region.variable for region in regions))
-
-
-def intersection(regions: list[Region]) -> Region | None:
-    """The points of all of them; None where the variables differ."""
-    if len({region.variable for region in regions} - {""}) > 1 or not regions:
-        return None
-    found = regions[0].intervals
-    for region in regions[1:]:
-        common = []
-        for one in found[:MAX_PARTS]:
-            for other in region.intervals[:MAX_PARTS]:
-                low, low_out = max((one[0], not one[2]), (other[0], not other[2]))
-                high, high_in = min((one[1], one[3]), (other[1], other[3]))
-                if low < high or (low == high and not low_out and high_in):
-                    common.append((low, high, not low_out, high_in))
-        found = tuple(common)
-    return Region(found, max(region.variable for region in regions))
-
-
-def _without(region: Region, points: list[float]) -> Region | None:
-    holes = []
-    for low, high in zip([-INFINITY, *sorted(points)], [*sorted(points), INFINITY], strict=True):
-        holes.append((low, high, False, False))
-    return intersection([region, Region(tuple(holes), region.variable)])

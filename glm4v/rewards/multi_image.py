@@ -2,7 +2,7 @@
 
 import re
 
-from glm4v.rewards import choice, clock, formulas, numerals, open_answer, ranges, values
+from glm4v.rewards import choice, clock, formulas, numerals, open_answer, ranges, ratios, values
 from glm4v.rewards.quantity import Rules
 from glm4v.rewards.statement import cores, hedge
 from glm4v.rewards.vqa import TABLES, absent, seen_text
@@ -10,7 +10,8 @@ from glm4v.rewards.yes_no import read as polarity
 
 _PICTURE = r"(?:images?|pictures?|photos?|photographs?|figures?|figs?\.?|panels?|frames?|views?|scenes?|图片?|照片|第)"
 _NAMED = re.compile(
-    rf"^(?:in |the |on |from )*{_PICTURE}s?\s*(?:no\.?|number|#)?\s*([0-9]{{1,2}}|[A-H]|[一二三四五六七八九]|one|two|three|four|five|six)(?:张|幅)?(?:图片?|照片)?$",
+    rf"^(?:in |the |on |from )*{_PICTURE}s?\s*(?:no\.?|number|#)?\s*([0-9]{{1,2}}|[A-H]|[一二三四五六七八九]|one|two"
+    rf"|three|four|five|six)(?:张|幅)?(?:图片?|照片)?$",
     re.IGNORECASE,
 )
 _ORDINAL = re.compile(rf"^(?:in |the |on |from )*([\w-]+)\s+(?:one|{_PICTURE})$", re.IGNORECASE)
@@ -102,7 +103,7 @@ check = open_answer.verifier(
         choice.read,
         orders,
         pictures,
-        formulas.ratios,
+        ratios.read,
         ranges.read,
         clock.read,
         absent,

@@ -42,12 +42,11 @@ _HAN_TAIL = (
 )
 _HAN_COUNT = re.compile(r"^(?:一|1)(?:个|只|条|张|种|辆|把|本|朵|棵|匹|头|艘|架|座|杯|块|位|名|件|颗|支|台)")
 _TOKEN = re.compile(r"#?\d+(?:[.,:]\d+)*%?|(?<!\w)-\d+(?:[.,]\d+)*%?|[^\W\d_]+(?:'[^\W\d_]+)*\d*|\+|\d+[^\W_]+")
-_DIRECTIONS = "left right front back up down forward backward above below top bottom".split()
+_DIRECTIONS = ["left", "right", "front", "back", "up", "down", "forward", "backward", "above", "below", "top", "bottom"]
 _NUMBERED = re.compile(r"(?:#|№|\b(?:no|nr|num|number)\.?)\s*(?=\d)", re.IGNORECASE)
 _INITIALISM = re.compile(r"\b(?:[^\W\d_]\.){2,}")
-_GENERIC = set(
-    "river mountain mount mt lake sea ocean canal city island islands desert republic kingdom state states".split()
-)
+_GENERIC_NAMES = "river mountain mount mt lake sea ocean canal city island islands desert republic kingdom state states"
+_GENERIC = frozenset(_GENERIC_NAMES.split())
 _SPELLINGS = {
     **{
         "grey": "gray",
@@ -127,22 +126,97 @@ _RANGE = re.compile(r"\d\s*[-–—~]\s*\d")
 _CODE = ("()", "{", "<", "[", "\\", "_", "@", "&#", ";--")  # program text and markup are no names
 _DOWN = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _PEOPLE = re.compile(
-    r"\bwho(?:se|m)?\b|author|writer|poet|novelist|painter|composer|artist|sculptor|scientist|physicist|chemist|philosopher"
+    r"\bwho(?:se|m)?\b|author|writer|poet|novelist|painter|composer|artist|sculptor|scientist|physicist"
+    r"|chemist|philosopher"
     r"|president|leader|emperor|king|queen|explorer|inventor|architect|director|mathematician|person|actor|singer|谁",
     re.IGNORECASE,
 )
 
 _APPOSITION = re.compile(r",\s+(?:the|an?|who|which|whose)\s[^,]*$")
-_DRAWN = frozenset(stem(word) for word in "bar bars line lines slice curve column segment sector wedge dot series".split())
+_DRAWN = frozenset(
+    stem(word)
+    for word in [
+        "bar",
+        "bars",
+        "line",
+        "lines",
+        "slice",
+        "curve",
+        "column",
+        "segment",
+        "sector",
+        "wedge",
+        "dot",
+        "series",
+    ]
+)
 _LETTERED = ("living", "words")  # tables in which a single letter names a thing: T, N
 _TITLES = frozenset(
     stem(word)
-    for word in (
-        "king queen emperor empress tsar czar president sir lord lady dr mr mrs prof professor prince princess pope saint captain general author "
-        "poet playwright novelist painter composer writer artist scientist physicist chemist philosopher mathematician inventor explorer "
-        "sculptor architect director english british american french german italian spanish russian chinese japanese greek roman dutch "
-        "austrian polish irish scottish indian norwegian swedish danish great famous"
-    ).split()
+    for word in [
+        "king",
+        "queen",
+        "emperor",
+        "empress",
+        "tsar",
+        "czar",
+        "president",
+        "sir",
+        "lord",
+        "lady",
+        "dr",
+        "mr",
+        "mrs",
+        "prof",
+        "professor",
+        "prince",
+        "princess",
+        "pope",
+        "saint",
+        "captain",
+        "general",
+        "author",
+        "poet",
+        "playwright",
+        "novelist",
+        "painter",
+        "composer",
+        "writer",
+        "artist",
+        "scientist",
+        "physicist",
+        "chemist",
+        "philosopher",
+        "mathematician",
+        "inventor",
+        "explorer",
+        "sculptor",
+        "architect",
+        "director",
+        "english",
+        "british",
+        "american",
+        "french",
+        "german",
+        "italian",
+        "spanish",
+        "russian",
+        "chinese",
+        "japanese",
+        "greek",
+        "roman",
+        "dutch",
+        "austrian",
+        "polish",
+        "irish",
+        "scottish",
+        "indian",
+        "norwegian",
+        "swedish",
+        "danish",
+        "great",
+        "famous",
+    ]
 )
 _HAN_TITLES = re.compile(
     r"(?:著名|伟大)?的?(?:[唐宋元明清汉]代|[美英法德俄]国|意大利|奥地利)?(?:著名|伟大)?的?"
@@ -260,7 +334,9 @@ def _same_latin(text: str, truth: str, question: str | None, tables: tuple[str, 
         if _same_keys(found, truth, question, tables, sense):
             return True
     # word by word; but west is another thing than northwest, whatever the question says
-    others = [core for core in found if not things or not _things(core, tables) or set(_things(core, tables)) & set(things)]
+    others = [
+        core for core in found if not things or not _things(core, tables) or set(_things(core, tables)) & set(things)
+    ]
     if _same_keys(others, truth, question, (), None):
         return True
     if not _PEOPLE.search(question or ""):

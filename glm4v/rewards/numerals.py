@@ -11,7 +11,21 @@ _SMALL = dict(zip(_WORDS.split(), [*range(20), *range(20, 100, 10)], strict=True
 SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _ORDINALS = dict(
     zip(
-        "zeroth first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split(),
+        [
+            "zeroth",
+            "first",
+            "second",
+            "third",
+            "fourth",
+            "fifth",
+            "sixth",
+            "seventh",
+            "eighth",
+            "ninth",
+            "tenth",
+            "eleventh",
+            "twelfth",
+        ],
         range(13),
         strict=True,
     )

@@ -9,7 +9,8 @@ from glm4v.rewards.text import fold
 MAX_PARTS = 12
 _CIRCLED = "①②③④⑤⑥⑦⑧⑨"
 _MARKER = re.compile(
-    r"[(\[]\s*([1-9]|[a-h]|i{1,3}|iv|v)\s*[)\]]|(?:^|(?<=[\s;,.:?!]))(?:([1-9]|[a-h])\s*[).:](?=\s|[^\d\s])|([①-⑨])|[Pp]art\s+([1-9]|[a-h])\b:?|第([一二三四五六])[空问]:?)"
+    r"[(\[]\s*([1-9]|[a-h]|i{1,3}|iv|v)\s*[)\]]|(?:^|(?<=[\s;,.:?!]))(?:([1-9]|[a-h])\s*[).:](?=\s|[^\d\s])"
+    r"|([①-⑨])|[Pp]art\s+([1-9]|[a-h])\b:?|第([一二三四五六])[空问]:?)"
 )
 _ROMAN = {"i": 1, "ii": 2, "iii": 3, "iv": 4, "v": 5}
 _SEQUENCE = re.compile(r"\s*(?:→|⟶|⇒|->|-->|=>|>|＞|\\rightarrow|\\to(?![a-z])|\\longrightarrow)\s*")
@@ -18,7 +19,8 @@ _SEPARATORS = re.compile(
     r"\s+\+\s+|\s*(?:[,;]\s*(?:and\b|then\b)?|\band\b|\bthen\b|&|和|与|及|以及|\n)\s*", re.IGNORECASE
 )
 _ORDERED = re.compile(
-    r"\border\b|sequence|chain|stages|steps|rank|from .+ to |first .+ then|respectively|process|phases|arrang|electron config|shells|sort\b|电子排布|顺序|依次|排列|排序|食物链|过程|阶段|分别|\bnovel\b|\bplay\b|\bfilm\b|\btitle\b|\bpoem\b",
+    r"\border\b|sequence|chain|stages|steps|rank|from .+ to |first .+ then|respectively|process|phases|arrang"
+    r"|electron config|shells|sort\b|电子排布|顺序|依次|排列|排序|食物链|过程|阶段|分别|\bnovel\b|\bplay\b|\bfilm\b|\btitle\b|\bpoem\b",
     re.IGNORECASE,
 )
 _LIST_ASKED = re.compile(
@@ -34,7 +36,8 @@ _RISING = re.compile(
     re.IGNORECASE,
 )
 _NAMED = re.compile(
-    r"\s*([^:=;,\n]{1,40}?)\s*(?::|=|\bis\b|\bwas\b|为|是)\s*([^:=;\n]{1,60}?)\s*(?:$|[;\n]|,\s+(?=[^,]*?(?::|=))|,(?=[^,\d]*?(?::|=))|\band\b(?=[^,]*?(?::|=)))"
+    r"\s*([^:=;,\n]{1,40}?)\s*(?::|=|\bis\b|\bwas\b|为|是)\s*([^:=;\n]{1,60}?)\s*(?:$|[;\n]|,\s+(?=[^,]*?(?::"
+    r"|=))|,(?=[^,\d]*?(?::|=))|\band\b(?=[^,]*?(?::|=)))"
 )
 
 Same = Callable[[str, str, str | None], bool]

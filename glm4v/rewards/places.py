@@ -14,13 +14,15 @@ _ENGLISH = {"north": "N", "south": "S", "east": "E", "west": "W", "n": "N", "s":
 _HAN = {"北": "N", "南": "S", "东": "E", "西": "W"}
 _NUMBER = r"([-+]?\d{1,3}(?:\.\d{1,8})?)"
 _ANGLE = re.compile(
-    rf"{_NUMBER}\s*(?:°|º|度|degrees?|deg\b)?\s*(?:(\d{{1,2}}(?:\.\d{{1,6}})?)\s*(?:′|'|分|minutes?))?\s*(?:(\d{{1,2}}(?:\.\d{{1,6}})?)\s*(?:″|\"|''|秒|seconds?))?"
+    rf"{_NUMBER}\s*(?:°|º|度|degrees?|deg\b)?\s*(?:(\d{{1,2}}(?:\.\d{{1,6}})?)\s*(?:′|'|分"
+    rf"|minutes?))?\s*(?:(\d{{1,2}}(?:\.\d{{1,6}})?)\s*(?:″|\"|''|秒|seconds?))?"
 )
 _LETTER = r"(?:north|south|east|west|[NSEW])(?:\s+(?:latitude|longitude))?\b"
 _COORDINATE = re.compile(rf"(?:({_LETTER}|[北南]纬|[东西]经)\s*)?{_ANGLE.pattern}\s*({_LETTER})?", re.IGNORECASE)
 _BEARING_HAN = re.compile(r"(?:方向为?)?([东南西北])偏([东南西北])(\d+(?:\.\d+)?)\s*(?:°|度)(?:方向)?")
 _BEARING = re.compile(
-    r"([ns])\s*(\d+(?:\.\d+)?)\s*°?\s*([ew])|(\d+(?:\.\d+)?)\s*(?:°|degrees?)\s*(north|south|east|west) of (north|south|east|west)"
+    r"([ns])\s*(\d+(?:\.\d+)?)\s*°?\s*([ew])|(\d+(?:\.\d+)?)\s*(?:°|degrees?)\s*(north|south|east"
+    r"|west) of (north|south|east|west)"
 )
 _SCALE = re.compile(r"1\s*[:/]\s*([\d, ]+)")
 

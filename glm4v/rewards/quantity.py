@@ -103,9 +103,8 @@ def _in_figures(text: str) -> str:
 def _figures(text: str) -> Quantity | None:
     """-1.2 × 10^3 J, $1.2k, 27 million square kilometres, 0.5万元, 45 %."""
     currency = _CURRENCY.match(text)
-    sign = ""
     if currency:
-        sign, text = currency[1], currency[1] + text[currency.end() :]
+        text = currency[1] + text[currency.end() :]
     match = _PLAIN.match(text) or _POWER_OF_TEN.match(text)
     if match is None:
         return None

@@ -9,15 +9,18 @@ from glm4v.rewards.statement import cores
 _TO = re.compile(r"\s*(?:-|–|—|~|〜|\bto\b|\bthrough\b|\buntil\b|\btill\b|至|到)\s*")
 _BETWEEN = re.compile(r"^(?:between|from|从|自)\s*(.+?)\s*(?:\band\b|\bto\b|-|–|至|到|和)\s*(.+?)(?:之间)?$")
 _AROUND = re.compile(
-    r"^(?:the |in |during |period |years? |ages? |aged |people |of )+|(?:'s|s)?[\s-]*(?:age )?(?:groups?|years?(?:[- ]olds?| of age)?|period|range|interval|category|岁的?|组|年龄段|期间)+$"
+    r"^(?:the |in |during |period |years? |ages? |aged |people |of )+|(?:'s|s)?[\s-]*(?:age )?(?:groups?"
+    r"|years?(?:[- ]olds?| of age)?|period|range|interval|category|岁的?|组|年龄段|期间)+$"
 )
 _OVER = re.compile(
-    r"(?:over|above|more than|at least|older than|≥|>)\s*(\d{1,4})|(\d{1,4})\s*(?:\+|and (?:over|older|above|up|more)|or (?:over|older|above|more)|plus|岁?(?:及|或)?以上)"
+    r"(?:over|above|more than|at least|older than|≥|>)\s*(\d{1,4})|(\d{1,4})\s*(?:\+|and (?:over|older|above"
+    r"|up|more)|or (?:over|older|above|more)|plus|岁?(?:及|或)?以上)"
 )
 _UNDER = re.compile(
-    r"(?:under|below|less than|younger than|up to|<|≤)[- ]?(\d{1,4})s?|(\d{1,4})\s*(?:and (?:under|younger|below)|or (?:under|younger|below|less)|岁?(?:及|或)?以下)"
+    r"(?:under|below|less than|younger than|up to|<|≤)[- ]?(\d{1,4})s?|(\d{1,4})\s*(?:and (?:under|younger"
+    r"|below)|or (?:under|younger|below|less)|岁?(?:及|或)?以下)"
 )
-_DAYS = "mon tue wed thu fri sat sun".split()
+_DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 End = tuple[str, object]
 

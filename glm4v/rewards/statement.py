@@ -7,13 +7,15 @@ statement, words of the question, and words that say nothing (`the`, `there are`
 import re
 from functools import lru_cache
 
+from glm4v.rewards.tables import rows
 from glm4v.rewards.text import fold
 
 MAX_CHARACTERS = 1500  # of an answer with its sentence and working
 
 _HEDGES = re.compile(
     r"\b(?:or|either|neither|nor|maybe|perhaps|possibly|probably|presumably|might|could|may be|may|unsure|uncertain"
-    r"|unclear|guess|alternatively|(?<!equally )likely|unless|if|otherwise|else|whichever|whatever|any|anything|somewhere|sometimes"
+    r"|unclear|guess|alternatively|(?<!equally )likely|unless|if|otherwise|else|whichever|whatever|any"
+    r"|anything|somewhere|sometimes"
     r"|depends|depending|between|at least|at most|no more than|no less than|more than|less than|fewer than|greater than"
     r"|up to|under|over|not|never|cannot|can't|isn't|aren't|wasn't|weren't|don't|doesn't|didn't|won't|wrong|incorrect"
     r"|false|but|however|except|instead|versus|vs|plus or minus|no|nan|etc|several|unknown|undetermined|and/or"
@@ -34,7 +36,8 @@ _ASKED_BY = {
     "any",
 }
 _APPROXIMATELY = re.compile(
-    r"^(?:about|approximately|approx\.?|roughly|around|nearly|almost|circa|ca\.|c\.|≈|~|∼|\\approx|\\sim|大约|约为|约|大概|近似)\s*",
+    r"^(?:about|approximately|approx\.?|roughly|around|nearly|almost|circa|ca\.|c\.|≈|~|∼|\\approx|\\sim|大约"
+    r"|约为|约|大概|近似)\s*",
     re.IGNORECASE,
 )
 _LINK = (
@@ -51,41 +54,22 @@ _CHINESE_LINK = re.compile(
     r"^(.*?)(?:答案是|应该是|应选|答案为|分别是|分别为|写着|写的是|叫做|叫作|称为|等于|结果是|是|为|即|得|有)([^是为]+)$"
 )
 _SPLIT = re.compile(
-    r"(?<=[.;!])\s+(?=\S)|;\s*|,?\s+(?:so that|so|thus|hence|therefore|consequently|then|giving|which gives|and so)\b,?\s*"
+    r"(?<=[.;!])\s+(?=\S)|;\s*|,?\s+(?:so that|so|thus|hence|therefore|consequently|then|giving|which gives"
+    r"|and so)\b,?\s*"
     r"|[,;.]?\s*(?:所以|因此|因而|故而|于是|则)[,]?\s*|\n",
     re.IGNORECASE,
 )
 _CONCLUDED = re.compile(r"\b(?:so|thus|hence|therefore)\b|所以|因此|故", re.IGNORECASE)
 _REASON = re.compile(r",?\s+(?:because|since)\b|[,;]?\s*因为", re.IGNORECASE)
 _TOTAL = re.compile(
-    r"(?:[,;]|\band\b)\s*(?:for |so |making |giving )?(?:a |the )?total (?:of |is )?([\w ,.-]+)$|[,;]\s*([\w-]+(?: \w+)?) (?:in total|in all|altogether)$",
+    r"(?:[,;]|\band\b)\s*(?:for |so |making |giving )?(?:a |the )?total (?:of |is )?([\w ,.-]+)$"
+    r"|[,;]\s*([\w-]+(?: \w+)?) (?:in total|in all|altogether)$",
     re.IGNORECASE,
 )
 _TRAILING = re.compile(
     r"\s+(?:is|are|was)\s+(?:the\s+)?(?:correct|right|true|answer|correct answer|right answer|one|result)$",
     re.IGNORECASE,
 )
-
-_EMPTY = set(
-    "a an the and of in on at to for from by with as is are was were be been being am it its it's this that these those there they he "
-    "she we i you his her their our my answer answers correct right result results final value total altogether sum "
-    "so thus hence therefore which who whose what where when how has have had do does did can will would "
-    "shown seen found located situated called named known made written painted composed held used given calculated "
-    "given namely exactly equal equals directed pointing going per each picture image "
-    "figure diagram photo photograph chart graph map must should option choice choose chose select selected think say "
-    "says said reads read shows show states state appears appear looks look seems word words text color colors colour side "
-    "place placed position positioned direction type kind group class number numbers name term process object thing "
-    "one ones called becomes turns turned stands lies lie stay stays took taken takes place happened occurs occur "
-    "yes particle person people's system method country city statement".split()
-)
-_EMPTY |= set(
-    "began begun started starts begin begins ended ends wrote built died born came comes went founded discovered invented "
-    "published signed fought grew grown rose won hosted led ruled sailed landed flows flowed borders needed used uses "
-    "separated visible present first last".split()
-)
-_EMPTY -= {"first", "last"}
-_EMPTY |= {"toward", "towards", "them", "there're", "count", "counted", "altogether"}
-_EMPTY -= {"one", "ones", "right", "yes"}
 
 
 def hedge(text: str, truth: str, question: str | None = None) -> str | None:
@@ -118,18 +102,8 @@ def question_words(question: str) -> frozenset[str]:
     return frozenset(stem(word) for word in found) - {stem(word) for word in offered}
 
 
-_IRREGULAR = dict(
-    pair.split(":")
-    for pair in (
-        "overtook:overtake fell:fall fallen:fall began:begin begun:begin grew:grow grown:grow ran:run wrote:write written:write took:take taken:take "
-        "gave:give given:give came:come went:go gone:go saw:see seen:see rose:rise risen:rise held:hold built:build stood:stand "
-        "sold:sell bought:buy found:find made:make led:lead lost:lose met:meet flew:fly drew:draw drawn:draw wore:wear rode:ride "
-        "drove:drive sat:sit sang:sing swam:swim kept:keep spoke:speak broke:break chose:choose fought:fight taught:teach "
-        "brought:bring caught:catch became:become knew:know threw:throw lit:light won:win hung:hang shook:shake sank:sink "
-        "tore:tear woke:wake stole:steal froze:freeze beat:beat ate:eat drank:drink slept:sleep hit:hit said:say sent:send "
-        "spent:spend told:tell bore:bear born:bear bred:breed dealt:deal dug:dig fed:feed left:left shot:shoot spun:spin"
-    ).split()
-)
+_EMPTY = frozenset(word for row in rows("empty_words.txt", " ") for word in row)
+_IRREGULAR = {form: verb for form, verb in rows("irregular_verbs.txt", " ")}
 
 
 @lru_cache(maxsize=8192)

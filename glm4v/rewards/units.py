@@ -36,10 +36,10 @@ _CHINESE_PREFIXES = {
 }
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _TEMPERATURES = {  # factor and zero in kelvin
-    **{name: (1.0, 273.15) for name in ("°C", "℃", "celsius", "degrees celsius", "degree celsius", "摄氏度", "degC")},
-    **{name: (1.0, 273.15) for name in ("deg C", "° C", "degrees C", "degrees centigrade", "deg. C")},
-    **{name: (5 / 9, 459.67 * 5 / 9) for name in ("°F", "℉", "fahrenheit", "degrees fahrenheit", "华氏度", "° F")},
-    **{name: (5 / 9, 459.67 * 5 / 9) for name in ("degree fahrenheit", "degrees F", "deg F", "degF")},
+    **dict.fromkeys(("°C", "℃", "celsius", "degrees celsius", "degree celsius", "摄氏度", "degC"), (1.0, 273.15)),
+    **dict.fromkeys(("deg C", "° C", "degrees C", "degrees centigrade", "deg. C"), (1.0, 273.15)),
+    **dict.fromkeys(("°F", "℉", "fahrenheit", "degrees fahrenheit", "华氏度", "° F"), (5 / 9, 459.67 * 5 / 9)),
+    **dict.fromkeys(("degree fahrenheit", "degrees F", "deg F", "degF"), (5 / 9, 459.67 * 5 / 9)),
 }
 _TEMPERATURE_WORDS = {name.casefold(): value for name, value in _TEMPERATURES.items() if len(name) > 4}
 _WORD_POWERS = {"square": 2, "squared": 2, "cubic": 3, "cubed": 3, "sq": 2, "cu": 3}
@@ -54,7 +54,8 @@ _LATEX = {
     r"\AA": "Å",
 }
 _FACTOR = re.compile(
-    r"(?P<unit>[^\W\d_]+(?:_[^\W\d_]+)*|[°′″%‰$€£¥₹₩₽¢℃℉'\"]{1,2}[CF]?|US\$)(?:\s*\^\s*[{(]?\s*(?P<power>[-+]?[0-9]{1,2})\s*[)}]?|"
+    r"(?P<unit>[^\W\d_]+(?:_[^\W\d_]+)*|[°′″%‰$€£¥₹₩₽¢℃℉'\"]{1,2}[CF]?"
+    r"|US\$)(?:\s*\^\s*[{(]?\s*(?P<power>[-+]?[0-9]{1,2})\s*[)}]?|"
     r"(?P<plain>-?[0-9]{1,2})(?![0-9.]))?"
 )
 
@@ -106,6 +107,7 @@ def _phrases(text: str) -> str:
 def _product(text: str) -> Unit | None:
     """Factors side by side or joined by dots; all that follow a slash are divided by."""
     factor, powers, sign, position, count, waiting = 1.0, dict[str, int](), 1, 0, 0, 1
+    last: Unit | None = None
     if text.count("(") > 1 or text.count("(") != text.count(")"):
         return None
     text = text.replace("(", " ").replace(")", " ").strip()
@@ -123,12 +125,10 @@ def _product(text: str) -> Unit | None:
         if name.casefold() in _WORD_POWERS and match["power"] is None:
             power = _WORD_POWERS[name.casefold()]
             if name.casefold().endswith("d"):  # "metres per second squared": the factor before
-                if not count:
+                if last is None:
                     return None
-                last = _named(previous)
-                assert last is not None
-                factor *= last.factor ** (last_sign * (power - 1))
-                _add(powers, last.dimension, last_sign * (power - 1))
+                factor *= last.factor ** (sign * (power - 1))
+                _add(powers, last.dimension, sign * (power - 1))
             else:
                 waiting = power
             continue
@@ -138,7 +138,7 @@ def _product(text: str) -> Unit | None:
             return None
         factor *= one.factor ** (sign * exponent)
         _add(powers, one.dimension, sign * exponent)
-        previous, last_sign, waiting, count = name, sign, 1, count + 1
+        last, waiting, count = one, 1, count + 1
     if not count or waiting != 1 or text.endswith("/"):
         return None
     return Unit(factor, tuple(sorted((name, power) for name, power in powers.items() if power)))

@@ -13,7 +13,10 @@ from glm4v.rewards.units import parse_unit
 
 MAX_SIDES = 8
 _TWICE = {"twice": 2, "double": 2, "doubled": 2, "thrice": 3, "triple": 3, "tripled": 3, "two times": 2}
-_SYMBOL = re.compile(r"\[[^\[\]]{1,12}\]|[A-Za-zΔ]\w?\s*\([^()=]{1,14}\)|t_?\{?(?:1/2|½)\}?|[A-Za-zΔ]+[°⊖]?(?:_\{?[\w+-]+\}?)?|[^=]*\s[a-zA-Z]")
+_SYMBOL = re.compile(
+    r"\[[^\[\]]{1,12}\]|[A-Za-zΔ]\w?\s*\([^()=]{1,14}\)|t_?\{?(?:1/2|½)\}?"
+    r"|[A-Za-zΔ]+[°⊖]?(?:_\{?[\w+-]+\}?)?|[^=]*\s[a-zA-Z]"
+)
 _NAME = re.compile(r"[^\d+*/^=<>()!≠-]{1,30}")
 _WORKING = 0.02  # sides of an equation may differ by this much where values are rounded
 UNKNOWN = re.compile(r"\b(?i:solve for|find|value of|what is|for which|求)\s+\$?([b-hj-z])\b(?!')")
@@ -22,10 +25,11 @@ _SIDES = re.compile(r"\s*(?:=|≈|≃|\\approx|≐)\s*")
 _IN_QUESTION = re.compile(
     r"[0-9][0-9., ]*\s*(?:×\s*10\S+\s*)?[^\W\d_][^\s,.;:?()]*|[0-9][0-9.]*\s*[°%][CF]?|[$€£¥][0-9][0-9.,]*"
 )
-_COUNTED = set(
-    "off discount unit units square points point times time people persons items pieces ways way votes sides marks degrees "
-    "个 只 条 次 倍 种 人 张 件 颗 辆 本 块 扇 名 瓶 棵 朵 头 匹 把 间 座 位 支 枝 片 级 号 项 组 道 层 价 年 折 架 艘 双 对".split()
+_COUNTED_NAMES = (
+    "off discount unit units square points point times time people persons items pieces ways way votes sides "
+    "marks degrees 个 只 条 次 倍 种 人 张 件 颗 辆 本 块 扇 名 瓶 棵 朵 头 匹 把 间 座 位 支 枝 片 级 号 项 组 道 层 价 年 折 架 艘 双 对"
 )
+_COUNTED = frozenset(_COUNTED_NAMES.split())
 
 Reader = Callable[[str, str, str | None], bool | None]
 
@@ -50,7 +54,11 @@ def truth_of(truth: str) -> Quantity | None:
     label, sign, rest = truth.rpartition("=")
     named = rest if sign and _NAME.fullmatch(label) else truth
     found = quantity.read(named)
-    counted = None if found is not None else re.fullmatch(r"(.*?[\d零一二三四五六七八九十百千万])\s*([^\W\d]+)", named.strip())
+    counted = (
+        None
+        if found is not None
+        else re.fullmatch(r"(.*?[\d零一二三四五六七八九十百千万])\s*([^\W\d]+)", named.strip())
+    )
     if counted and counted[2] in _COUNTED:  # 56 ways, 6个
         return quantity.read(counted[1])
     return found

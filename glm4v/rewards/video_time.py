@@ -12,7 +12,8 @@ TOLERANCE = 0.5  # seconds; whole seconds must then be equal, and 2.4 serves for
 MAX_CHARACTERS = 200
 _CLOCK = re.compile(r"(?:([0-9]{1,2}):)?([0-9]{1,3}):([0-5][0-9](?:\.[0-9]{1,3})?)")
 _LED = re.compile(
-    r"^(?:it |she |he |they |(?:happens|occurs|appears|starts) |at |after |in |the |around |about |approximately |t\s*=\s*|time\s*[:=]?\s*|第|在)*(?:second (?=\d|[a-z]))?"
+    r"^(?:it |she |he |they |(?:happens|occurs|appears|starts) |at |after |in |the |around |about "
+    r"|approximately |t\s*=\s*|time\s*[:=]?\s*|第|在)*(?:second (?=\d|[a-z]))?"
 )
 _TAIL = re.compile(r"\s*(?:\binto the video|\bin|of the video|mark|时|处|秒时)$")
 

@@ -2,7 +2,7 @@
 
 import re
 
-from glm4v.rewards import choice, clock, formulas, open_answer, ranges, values
+from glm4v.rewards import choice, clock, open_answer, ranges, ratios, values
 from glm4v.rewards.counting import count
 from glm4v.rewards.quantity import Rules
 from glm4v.rewards.statement import cores, hedge, predicate
@@ -53,7 +53,7 @@ def absent(text: str, truth: str, question: str | None) -> bool | None:
 check = open_answer.verifier(
     (
         choice.read,
-        formulas.ratios,
+        ratios.read,
         ranges.read,
         clock.read,
         absent,

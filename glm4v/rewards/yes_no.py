@@ -61,18 +61,24 @@ _NO = {
 _NO |= {"not true", "not correct", "not right", "不是的", "错的", "negative", "not really"}
 _WORDS = re.compile(r"[^\W\d_]+(?:'[a-z]+)?|[√✓✔×✗✘]|\d+")
 _START = re.compile(
-    r"^(?:the (?:statement|answer|claim|sentence|proposition) is|this (?:statement |claim )?is|that is|it is|it's|that's|i think|answer:?|the answer:?"
+    r"^(?:the (?:statement|answer|claim|sentence|proposition) is|this (?:statement |claim )?is|that is|it is"
+    r"|it's|that's|i think|answer:?|the answer:?"
     r"|(?:这个?|该|此)?(?:说法|命题|判断|陈述|结论|语句|句话|答案)是?)\s*(?:that\s+)?"
 )
 _ECHO = re.compile(
-    r"(?:it|he|she|they|there|this|that|we|i|you) (?:is|are|was|were|does|do|did|can|will|has|have|would|should)(n't| not)?|it (can)not|it (wo|ca)n't"
+    r"(?:it|he|she|they|there|this|that|we|i|you) (?:is|are|was|were|does|do|did|can|will|has|have|would"
+    r"|should)(n't| not)?|it (can)not|it (wo|ca)n't"
 )
 _VERB = re.compile(r"\b(?:is|are|was|were|has|have|can|will|does|do|did|equals?|because|since)\b|n't\b|=")
-_PRONOUN = re.compile(r"(?:it|they|he|she|there|this|that|the|these|those|i|we|you|because|since|not|nobody|nothing|-|–|—|\()\b")
+_PRONOUN = re.compile(
+    r"(?:it|they|he|she|there|this|that|the|these|those|i|we|you|because|since|not|nobody"
+    r"|nothing|-|–|—|\()\b"
+)
 _EXISTS = re.compile(r"\b(?:is|are) there\b|\bany(?:one|body|thing)?\b|\bha(?:s|ve)\b")
 _DENIALS = re.compile(r"\b(?:not|never|nobody|nothing|none|no)\b|n't\b|不|没|无")
 _UNSURE = re.compile(
-    r"\b(?:or|maybe|perhaps|possibly|probably|unless|but|either|neither|both|if|otherwise|could|might|unsure|depends|sometimes|however|partly|although)\b"
+    r"\b(?:or|maybe|perhaps|possibly|probably|unless|but|either|neither|both|if|otherwise|could|might|unsure"
+    r"|depends|sometimes|however|partly|although)\b"
     r"|[?/|%=]|或|还是|可能|但|无法|不确定|不一定|既"
 )
 _HAN = re.compile(r"[\u4e00-\u9fff]")
@@ -158,9 +164,7 @@ def _echoed(text: str, question: str | None) -> bool | None:
         return not any(match.groups())
     if re.fullmatch(r"(?:the \w+ is |this is |it is |that is )?not (?:true|correct|right)", text):
         return False
-    if _EXISTS.search((question or "").casefold()) and re.match(
-        r"(?:there (?:is|are) )?(?:no|none|not any)\b", text
-    ):
+    if _EXISTS.search((question or "").casefold()) and re.match(r"(?:there (?:is|are) )?(?:no|none|not any)\b", text):
         return False
     return None
 
