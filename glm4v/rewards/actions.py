@@ -4,111 +4,11 @@ import json
 import re
 from typing import Any, NamedTuple
 
+from glm4v.rewards.tables import rows
 from glm4v.rewards.text import fold
 
 MAX_CHARACTERS = 1000
-_SAME = {
-    **{
-        "tap": "click",
-        "left_click": "click",
-        "leftclick": "click",
-        "single_click": "click",
-        "点击": "click",
-        "单击": "click",
-        "轻触": "click",
-    },
-    **{
-        "doubleclick": "double_click",
-        "left_double": "double_click",
-        "double_tap": "double_click",
-        "doubletap": "double_click",
-        "双击": "double_click",
-    },
-    **{
-        "rightclick": "right_click",
-        "right_single": "right_click",
-        "context_click": "right_click",
-        "右击": "right_click",
-        "右键点击": "right_click",
-        "右键单击": "right_click",
-    },
-    **{
-        "longpress": "long_press",
-        "long_click": "long_press",
-        "long_tap": "long_press",
-        "长按": "long_press",
-        "longclick": "long_press",
-    },
-    **{
-        "input": "type",
-        "write": "type",
-        "input_text": "type",
-        "type_text": "type",
-        "enter_text": "type",
-        "typetext": "type",
-        "输入": "type",
-    },
-    **{
-        "press_key": "press",
-        "key": "press",
-        "keypress": "press",
-        "key_press": "press",
-        "keyboard_press": "press",
-        "presskey": "press",
-        "按键": "press",
-        "按下": "press",
-        "按": "press",
-    },
-    **{
-        "hot_key": "hotkey",
-        "key_combination": "hotkey",
-        "shortcut": "hotkey",
-        "快捷键": "hotkey",
-        "key_combo": "hotkey",
-        "keyboard_shortcut": "hotkey",
-    },
-    **{
-        "go_back": "back",
-        "press_back": "back",
-        "navigate_back": "back",
-        "goback": "back",
-        "navigateback": "back",
-        "返回": "back",
-        "后退": "back",
-    },
-    **{
-        "go_home": "home",
-        "press_home": "home",
-        "navigate_home": "home",
-        "gohome": "home",
-        "主页": "home",
-        "主屏幕": "home",
-        "回到主页": "home",
-        "返回主屏幕": "home",
-    },
-    **{"sleep": "wait", "等待": "wait", "pause": "wait"},
-    **{
-        "open": "open_app",
-        "launch": "open_app",
-        "launch_app": "open_app",
-        "openapp": "open_app",
-        "start_app": "open_app",
-        "打开": "open_app",
-        "打开应用": "open_app",
-        "启动": "open_app",
-    },
-    **{
-        "drag_and_drop": "drag",
-        "drag_to": "drag",
-        "draganddrop": "drag",
-        "拖动": "drag",
-        "拖拽": "drag",
-        "拖": "drag",
-        "left_click_drag": "drag",
-    },
-    **{"mouse_click": "click", "mouseclick": "click", "click_at": "click", "press_and_hold": "long_press"},
-    **{"滚动": "scroll", "滑动": "scroll"},
-}
+_SAME = {other: row[0] for row in rows("actions.txt", "|") for other in row[1:]}
 _WITH_DIRECTION = re.compile(r"scroll_?(up|down|left|right)|(向[上下左右])(?:滚动|滑动)")
 _CALL = re.compile(r"([A-Za-z]+(?:_[A-Za-z]+)*|[\u4e00-\u9fff]{1,7})\s*(.*)", re.S)
 _TOKEN = re.compile(
@@ -160,7 +60,7 @@ _IGNORED = (
 
 
 class Action(NamedTuple):
-    """kind: "click", "type", "scroll"...; its numbers, coordinates in 0..1000; its strings: text, key, direction, app."""
+    """kind: "click", "type", "scroll"...; numbers: coordinates in 0..1000; strings: text, key, direction, app."""
 
     kind: str
     numbers: tuple[float, ...]
@@ -184,7 +84,7 @@ def kind_of(name: str) -> str:
 
 
 def parse_action(text: str) -> Action | None:
-    """`click(512, 300)`, `click [512, 300]`, `type("hello")`, `back`, `{"action": "click", "point": [512, 300]}`; else None."""
+    """`click(512, 300)`, `click [512, 300]`, `type("hello")`, `back`, `{"action": "wait"}`; else None."""
     if len(text) > MAX_CHARACTERS:
         return None
     text = fold(text).strip("`*").strip()

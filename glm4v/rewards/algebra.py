@@ -76,13 +76,13 @@ def _value(tree: Tree, point: Point) -> Value:
     elif kind == "sum":
         value = Fraction(0)
         for part in tree[1:]:
-            value = _bounded(value + _value(part, point))  # type: ignore[operator]
+            value = _bounded(value + _value(part, point))
     elif kind == "product":
         value = Fraction(1)
         for part in tree[1:]:
-            value = _bounded(value * _value(part, point))  # type: ignore[operator]
+            value = _bounded(value * _value(part, point))
     elif kind == "quotient":
-        value = _value(tree[1], point) / _value(tree[2], point)  # type: ignore[operator]
+        value = _value(tree[1], point) / _value(tree[2], point)
     elif kind == "power":
         value = _power(_value(tree[1], point), _value(tree[2], point))
     elif kind == "percent":
@@ -146,7 +146,7 @@ def _binomial(n: Value, k: Value) -> Value:
         raise ExpressionError(f"a binomial coefficient over what is not 0..{MAX_FACTORIAL}")
     value: Value = Fraction(1)
     for index in range(int(k)):
-        value = _bounded(value * (n - index) / (index + 1))  # type: ignore[operator]
+        value = _bounded(value * (n - index) / (index + 1))
     return value
 
 

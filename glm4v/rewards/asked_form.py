@@ -1,4 +1,4 @@
-"""The form that a question asks for: factors, a sum, primes, something simple, a result; and its own words given back."""
+"""The form that a question asks for: factors, a sum, primes, a result; and its own expression given back."""
 
 import re
 from functools import lru_cache
@@ -8,8 +8,10 @@ from glm4v.rewards.expression import ExpressionError, Tree, parse
 from glm4v.rewards.text import fold, unwrap
 
 _ASKED = re.compile(
-    r"(?:simplify|evaluate|compute|calculate|expand|multiply out|factori[sz]e|factor|work out|find|reduce|rationali[sz]e|write|express"
-    r"|what is|solve|化简|计算|求|分解因式|展开)\s*:?\s*(?:the (?:expression|value of|fraction)\s+)?\$?(.+?)\$?(?:\s+(?:as|in|into|to|by)\b.*)?[.?。？]?$",
+    r"(?:simplify|evaluate|compute|calculate|expand|multiply out|factori[sz]e|factor|work out|find|reduce"
+    r"|rationali[sz]e|write|express"
+    r"|what is|solve|化简|计算|求|分解因式|展开)\s*:?\s*(?:the (?:expression|value of"
+    r"|fraction)\s+)?\$?(.+?)\$?(?:\s+(?:as|in|into|to|by)\b.*)?[.?。？]?$",
     re.IGNORECASE,
 )
 _FACTOR = re.compile(r"factor|分解", re.IGNORECASE)
@@ -22,7 +24,7 @@ _WORK_OUT = re.compile(
 
 
 def has_form(given: Tree, right: Tree, question: str) -> bool:
-    """Whether the answer has the form that was asked for: factors, a sum, primes, something simple, a worked-out value."""
+    """Whether the answer has the form that was asked for: factors, a sum, primes, a worked-out value."""
     asked = _asked(question)
     if asked is not None and _sorted(given) == asked != _sorted(right):
         return False

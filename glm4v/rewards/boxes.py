@@ -53,7 +53,7 @@ class Box(NamedTuple):
 
 
 def parse_boxes(text: str) -> list[Box] | None:
-    """`[1, 2, 3, 4]`, `[[1,2,3,4], [5,6,7,8]]`, corners in round brackets, JSON, numbered, with words around; else None.
+    """`[1, 2, 3, 4]`, `[[1,2,3,4], [5,6,7,8]]`, corners in round brackets, JSON, numbered, with words; else None.
 
     None also for more than `MAX_BOXES`, an empty or reversed box, a coordinate beyond 1000, or other numbers.
     """

@@ -31,7 +31,7 @@ _CONDITION = re.compile(
 
 
 class Formula(NamedTuple):
-    """Atoms counted, the charge, the state or "", mass and proton number of a nuclide or 0, and the text in one spelling."""
+    """Atoms counted, the charge, the state or "", the mass of a nuclide or 0, and the text in one spelling."""
 
     atoms: frozenset[tuple[str, int]]
     charge: int
@@ -200,7 +200,7 @@ def reactions(text: str) -> tuple[Reaction, ...]:
     """An equation with one arrow, read in at most two ways; () when it is none, or not balanced in atoms and charge."""
     if not 0 < len(text) <= 4 * MAX_CHARACTERS:
         return ()
-    sides = [side for side in _ARROWS.split(text)]
+    sides = _ARROWS.split(text)
     if len(sides) == 3 and not re.search(r"[A-Z][a-z]?", _CONDITION.sub("", sides[1])):
         sides = [sides[0], sides[2]]
     if len(sides) != 2:
@@ -221,7 +221,8 @@ def _side(text: str) -> list[tuple[Fraction, Formula]]:
     found = []
     for term in terms[: MAX_SPECIES + 1]:
         match = re.match(
-            r"\s*(?:([0-9]{1,3})\s*/\s*([0-9]{1,3})|\\frac\{([0-9]+)\}\{([0-9]+)\}|\\frac([0-9])([0-9])|([0-9]{1,3}(?:\.[0-9]{1,3})?)|(½))?\s*(.+?)(?:\s+[v^])?\s*$",
+            r"\s*(?:([0-9]{1,3})\s*/\s*([0-9]{1,3})|\\frac\{([0-9]+)\}\{([0-9]+)\}|\\frac([0-9])([0-9])"
+            r"|([0-9]{1,3}(?:\.[0-9]{1,3})?)|(½))?\s*(.+?)(?:\s+[v^])?\s*$",
             term,
             re.S,
         )

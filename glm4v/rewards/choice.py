@@ -30,7 +30,8 @@ _WITH_TEXT = re.compile(
     r"[(\[]?([A-Z①-⑩])[)\]]?\s*[.:),-]?\s+(.+)|[(\[]?([A-Z①-⑩])[)\].:,]+\s*(.+)|([A-Z①-⑩])([\u4e00-\u9fff《].*)"
 )
 _TAIL = re.compile(
-    r"\s*(?:(?:项|选项)?(?:是)?(?:正确|对)的?|项|选项|(?:is|are) (?:the )?(?:correct|right|answer|correct answer)|是正确的|正确)$",
+    r"\s*(?:(?:项|选项)?(?:是)?(?:正确|对)的?|项|选项"
+    r"|(?:is|are) (?:the )?(?:correct|right|answer|correct answer)|是正确的|正确)$",
     re.IGNORECASE,
 )
 
@@ -186,9 +187,9 @@ def _same_text(text: str, option: str, question: str | None) -> bool:
         right_shape, shape = mathematics.read(option), mathematics.read(text)
         if right_shape is not None:
             return shape is not None and formulas.same(shape, right_shape, None, option)
-    if chemical.formulas(option) or chemical.formulas(text):
-        if compounds.identities(text) & compounds.identities(option):
-            return True
+    chemistry = chemical.formulas(option) or chemical.formulas(text)
+    if chemistry and compounds.identities(text) & compounds.identities(option):
+        return True
     return names.same(text, option, question, TABLES)
 
 

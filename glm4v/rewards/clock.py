@@ -235,7 +235,7 @@ def _of(match: re.Match[str], order: str) -> Moment | None:
         return Moment(0, int(groups[0]), int(groups[1] or 0))
     numbers = [int(group) for group in groups]
     if order == "y-m-d":
-        return Moment(*numbers)
+        return Moment(numbers[0], numbers[1], numbers[2])
     if order == "y-m":
         return Moment(numbers[0], numbers[1]) if 1 <= numbers[1] <= 12 else None
     if order == "m-y":

@@ -152,7 +152,7 @@ def _nuclide(text: str) -> list[object]:
 
 
 def _english(text: str) -> str | None:
-    """The formula of an English name: iron(III) chloride, dinitrogen tetroxide, carbonate ion, copper sulfate pentahydrate."""
+    """The formula of an English name: iron(III) chloride, dinitrogen tetroxide, copper sulfate pentahydrate."""
     name = fold(text).casefold().replace("sulph", "sulf")
     waters = re.search(r"[\s-]*([a-z]+?)hydrate$", name)
     if waters and waters[1] in _WATERS:

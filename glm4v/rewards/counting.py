@@ -4,7 +4,8 @@ import re
 from fractions import Fraction
 
 from glm4v.rewards import names, open_answer, parts, values
-from glm4v.rewards.quantity import Quantity, read, unit_asked
+from glm4v.rewards.asked_unit import unit_asked
+from glm4v.rewards.quantity import Quantity, read
 from glm4v.rewards.statement import cores, hedge, is_empty, question_words, stem, trim
 from glm4v.rewards.text import fold, unwrap
 from glm4v.rewards.verdict import Truth, Verdict, quote, truth_text

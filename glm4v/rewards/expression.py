@@ -13,6 +13,8 @@ import re
 from fractions import Fraction
 from typing import Any, TypeAlias
 
+from glm4v.rewards.notation import plain_mathematics
+
 MAX_CHARACTERS = 600
 MAX_TOKENS = 300
 MAX_DEPTH = 24
@@ -34,37 +36,6 @@ _GREEK_NAMES = (
 _GREEK = _GREEK_NAMES.split()
 _LETTERS = dict(zip("αβγδεζηθικλμνξοπρστυφχψω", _GREEK, strict=True)) | {"ϕ": "phi", "ϵ": "epsilon", "ϑ": "theta"}
 _LETTERS |= dict(zip("ΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΣΤΥΦΧΨΩ", [name.capitalize() for name in _GREEK], strict=True))
-_UP, _DOWN = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿˣⁱ", "₀₁₂₃₄₅₆₇₈₉ₙₐₑₓ"
-_SUPERSCRIPTS = str.maketrans(_UP, "0123456789+-nxi")
-_SUBSCRIPTS = str.maketrans(_DOWN, "0123456789naex")
-_FRACTIONS = dict(
-    zip(
-        "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞",
-        ["1/2", "1/3", "2/3", "1/4", "3/4", "1/5", "2/5", "3/5", "4/5", "1/6", "5/6", "1/8", "3/8", "5/8", "7/8"],
-        strict=True,
-    )
-)
-_SPELLINGS = {
-    **{"−": "-", "–": "-", "×": "*", "·": "*", "⋅": "*", "∙": "*", "•": "*", "÷": "/", "⁄": "/", "**": "^"},
-    **{"√": "\\sqrt ", "∛": "\\cbrt ", "∞": "\\infty ", "{,}": ",", "\\%": "%", "∘": "°", "º": "°"},
-    **{"⌊": "\\lfloor ", "⌋": "\\rfloor ", "⌈": "\\lceil ", "⌉": "\\rceil "},
-}
-_COMMANDS = {
-    **{"cdot": "*", "times": "*", "ast": "*", "div": "/", "dfrac": "\\frac ", "tfrac": "\\frac ", "cfrac": "\\frac "},
-    **{"left": "", "right": "", "displaystyle": "", "limits": "", "quad": " ", "qquad": " ", "dbinom": "\\binom "},
-    **{"tbinom": "\\binom ", "lvert": "|", "rvert": "|", "vert": "|", "circ": "°", "degree": "°", "mid": "|"},
-    **{"varphi": "\\phi ", "varepsilon": "\\epsilon ", "vartheta": "\\theta ", "infty": "\\infinity ", "lbrace": "{"},
-    **{
-        "rbrace": "}",
-        "arcsec": "\\bad ",
-        "vec": "",
-        "hat": "",
-        "overrightarrow": "",
-        "bar": "",
-        "overline": "",
-        "prime": "'",
-    },
-}
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?|[0-9]{1,3}(?: [0-9]{3})+(?![0-9])"
     r"|[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+(?![0-9A-Za-z]))?)"
@@ -86,43 +57,6 @@ def parse(text: str) -> Tree:
     if len(text) > MAX_CHARACTERS:
         raise ExpressionError(f"longer than {MAX_CHARACTERS} characters")
     return _Parser(_tokens(plain_mathematics(text))).whole()
-
-
-_CHOOSE = re.compile(
-    r"\^?\{?(\d{1,3})\}?\s*C\s*_?\{?(\d{1,3})\}?|C\s*\(\s*(\d{1,3})\s*,\s*(\d{1,3})\s*\)"
-    r"|C_\{?(\d{1,3})\}?\^\{?(\d{1,3})\}?"
-    r"|\{?\s*(\w{1,3})\s*\\choose\s*(\w{1,3})\s*\}?"
-)
-_ARRANGE = re.compile(
-    r"(\d{1,3})\s*P\s*(\d{1,3})|P\s*\(\s*(\d{1,3})\s*,\s*(\d{1,3})\s*\)|[AP]_\{?(\d{1,3})\}?\^\{?(\d{1,3})\}?"
-)
-
-
-def choices_written_out(text: str) -> str:
-    """8C3, C(8, 3) and A_8^3 by binomial coefficients and factorials."""
-    if "C" in text or "choose" in text:
-        text = _CHOOSE.sub(lambda m: "\\binom{{{}}}{{{}}}".format(*(part for part in m.groups() if part)), text)
-    if "P" in text or "A" in text:
-        text = _ARRANGE.sub(lambda m: "(({0})!/(({0})-({1}))!)".format(*(part for part in m.groups() if part)), text)
-    return text
-
-
-def plain_mathematics(text: str) -> str:
-    """LaTeX and unicode spellings as the few ASCII marks that the parser reads."""
-    text = text.strip().strip("$").strip()
-    text = re.sub(r"(?<=\d)\s*[xX]\s*(?=\d)", "*", choices_written_out(text))
-    if not text.isascii():
-        text = re.sub(f"[{_UP}]+", lambda power: f"^({power[0].translate(_SUPERSCRIPTS)})", text)
-        text = re.sub(f"[{_DOWN}]+", lambda index: f"_{{{index[0].translate(_SUBSCRIPTS)}}}", text)
-        text = re.sub(f"[{''.join(_FRACTIONS)}]", lambda part: f" {_FRACTIONS[part[0]]} ", text)
-    for old, new in _SPELLINGS.items():
-        if old in text:
-            text = text.replace(old, new)
-    if "\\" in text:
-        text = re.sub(r"\\[,;:! ]", " ", text)
-        text = re.sub(r"\\([A-Za-z]+)", lambda command: _COMMANDS.get(command[1], command[0]), text)
-        text = re.sub(r"\^\s*\{?\s*°\s*\}?", "°", text).replace("\\{", "{").replace("\\}", "}")
-    return text
 
 
 def _tokens(text: str) -> list[tuple[str, str]]:

@@ -5,8 +5,9 @@ from fractions import Fraction
 
 from glm4v.rewards import algebra, mathematics, ratios
 from glm4v.rewards.asked_form import given_back, has_form
-from glm4v.rewards.expression import ExpressionError, Tree, choices_written_out
+from glm4v.rewards.expression import ExpressionError, Tree
 from glm4v.rewards.mathematics import Equation, Expression, Inequality, Items, Region, Shape
+from glm4v.rewards.notation import choices_written_out
 from glm4v.rewards.parts import numbered
 from glm4v.rewards.statement import cores, hedge
 from glm4v.rewards.text import fold
@@ -153,9 +154,8 @@ def _value_of(given: Shape, question: str | None) -> Tree | None:
     compact = re.sub(r"[\s$\\{}]", "", fold(question or ""))
     asked_for = re.sub(r"[\s$\\{}]", "", given.label) in compact
     for index, side in enumerate(given.sides[:-1]):
-        if index == 0 and (label or asked_for):
-            if side is None or not _is_constant(side):
-                continue
+        if index == 0 and (label or asked_for) and (side is None or not _is_constant(side)):
+            continue
         if side is None or not _equal_loosely(side, last):
             return None
     return last
@@ -246,7 +246,7 @@ def _same_equation(given: Shape, right: Equation, question: str | None, truth: s
     if variable and _is_constant(theirs) and _SOLVE.search(question or ""):  # 2x = 14 is not solved
         mine, value = given.sides if given.sides[0] == right.sides[0] else given.sides[::-1]
         return mine == right.sides[0] and value is not None and _same_expression(value, theirs, question)
-    return algebra.same_zeros(algebra.difference(*given.sides), algebra.difference(*right.sides))  # type: ignore[arg-type]
+    return algebra.same_zeros(algebra.difference(*given.sides), algebra.difference(*right.sides))
 
 
 def _is_family(tree: Tree, told: str, solved: bool) -> bool:
@@ -348,7 +348,7 @@ def _row(given: Shape, right: Shape) -> Shape:
 
 def _labels(items: Items) -> list[str]:
     """The variables, without their indices, of x = 1, y = 2 or x_1 = 2, x_2 = 3; [] where a part has none."""
-    found = []
+    found: list[str] = []
     for part in items.parts:
         match = (
             re.fullmatch(r"\\?([A-Za-z]+)(?:_?\{?[0-9]\}?|[₀-₉])?", part.label.strip())

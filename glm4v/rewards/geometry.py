@@ -1,4 +1,4 @@
-"""Names of figures: triangles and what they are congruent to, angles, segments, lines that are parallel or at right angles."""
+"""Names of figures: triangles and what they are congruent to, angles, segments, parallel and perpendicular lines."""
 
 import re
 
@@ -81,7 +81,8 @@ def read(text: str, truth: str, question: str | None) -> bool | None:
     if right is None or not re.search(r"[≅∼∥⊥∠△⊙]|segment|overline|line|线段|^[A-Z]{2}$", _signs(truth) + truth):
         return None
     if re.fullmatch(r"[A-Z]{2,}", truth) and not re.search(
-        r"segment|line|side|chord|angle|线|边|弦|figure|triangle|diameter|radius|square|rectangle|quadrilateral|polygon|四边形|正方形",
+        r"segment|line|side|chord|angle|线|边|弦|figure|triangle|diameter|radius|square|rectangle|quadrilateral"
+        r"|polygon|四边形|正方形",
         question or "",
     ):
         return None

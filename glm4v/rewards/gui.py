@@ -76,7 +76,7 @@ def _listed(value: Any) -> tuple[str, ...]:
 
 def _keys(strings: tuple[str, ...]) -> list[str]:
     """Names of keys in one spelling, a combination taken apart."""
-    names = []
+    names: list[str] = []
     for string in strings:
         name = string.strip().casefold()
         names += [name] if name in _KEYS or len(name) < 3 else re.split(r"\s*\+\s*|[ -](?=\w)", name)

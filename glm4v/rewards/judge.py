@@ -1,7 +1,7 @@
 """A language model as judge of open answers, through an OpenAI-compatible endpoint; off unless one is given.
 
-Rules come first: `assess(..., judge=Judge(url, model))` asks it only where the rules refused words that they do not know
-(`Verdict.decided` is false), never about numbers, formulas, choices, boxes or what broke a guard.
+Rules come first: `assess(..., judge=Judge(url, model))` asks it only where the rules refused words that they do not
+know (`Verdict.decided` is false), never about numbers, formulas, choices, boxes or what broke a guard.
 """
 
 import hashlib
@@ -47,9 +47,9 @@ class Judge:
         Args:
             url: the endpoint's base, such as http://127.0.0.1:8000/v1.
             key: sent as a bearer token; GLM4V_JUDGE_KEY by default.
-            cache: JSONL file of verdicts, read at the start and appended to; without it they last as long as the object.
+            cache: JSONL file of verdicts, read at the start and appended to; without it they last as long as this.
             attempts: how often one question is asked before `JudgeError`.
-            wait: seconds before the second attempt; each later one waits twice as long, or what the server asks for.
+            wait: seconds before the second attempt; later ones wait twice as long, or what the server asks.
             timeout: seconds that one attempt may take.
         """
         if not url.startswith(("http://", "https://")):

@@ -1,4 +1,4 @@
-"""Mathematics: equal values, expressions, equations, sets, regions, figures and words, in the form that was asked for."""
+"""Mathematics: equal values, expressions, equations, sets, regions, figures, in the form that was asked for."""
 
 import re
 
@@ -20,7 +20,7 @@ def _measured(text: str, truth: str, question: str | None) -> bool | None:
 
 
 def _numbers(text: str, truth: str, question: str | None) -> bool | None:
-    """Plain numbers also in words, Chinese numerals and with what is counted; what they refuse is still an expression."""
+    """Plain numbers also in words, Chinese numerals and with what is counted; the rest may be expressions."""
     right = values.truth_of(truth)
     if right is None or asked_form.given_back(text, truth, question):
         return None

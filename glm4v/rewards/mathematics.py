@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 from glm4v.rewards import algebra
 from glm4v.rewards.expression import MAX_CHARACTERS, ExpressionError, Tree, parse
+from glm4v.rewards.notation import plain_relations
 from glm4v.rewards.quantity import read as read_quantity
 from glm4v.rewards.regions import INFINITY, MAX_PARTS, Region, half_line, intersection, interval, union, without
 
@@ -82,65 +83,6 @@ _REALS = {
 _ALL_REALS = re.compile(
     r"(?:x (?:is|can be) )?(?:all|any|every)(?: the)? real(?:s| numbers?| values?)?(?: (?:of )?x)?", re.IGNORECASE
 )
-_SIGNS = {
-    "≤": "<=",
-    "≥": ">=",
-    "\\leq": "<=",
-    "\\geq": ">=",
-    "\\le": "<=",
-    "\\ge": ">=",
-    "≠": "!=",
-    "\\neq": "!=",
-    "\\ne": "!=",
-}
-_SIGNS |= {
-    "\\lt": "<",
-    "\\gt": ">",
-    "≦": "<=",
-    "≧": ">=",
-    "⩽": "<=",
-    "⩾": ">=",
-    "\\leqslant": "<=",
-    "\\geqslant": ">=",
-    "=<": "<=",
-}
-_MARKS = {
-    "\\cup": "∪",
-    "\\cap": "∩",
-    "\\in": "∈",
-    "\\pm": "±",
-    "\\langle": "⟨",
-    "\\rangle": "⟩",
-    "\\lor": " or ",
-    "\\land": " and ",
-}
-_MARKS |= {
-    "\\vee": " or ",
-    "\\wedge": " and ",
-    "\\setminus": "∖",
-    "R\\{": "ℝ∖{",
-    "\\backslash": "∖",
-    "或": " or ",
-    "且": " and ",
-    "负无穷大": "-∞",
-    "负无穷": "-∞",
-    "正无穷大": "∞",
-    "正无穷": "∞",
-    "无穷大": "∞",
-    "negative infinity": "-∞",
-    "positive infinity": "∞",
-    "和": " and ",
-}
-_MARKS |= {
-    "\\mathbb{Z}": "Z",
-    "ℤ": "Z",
-    "\\Z": "Z",
-    "\\mathbb{R}": "ℝ",
-    "\\mathbb R": "ℝ",
-    "\\ldots": "…",
-    "\\dots": "…",
-    "...": "…",
-}
 _LABEL = re.compile(
     r"(?:[A-Za-z\u0370-\u03ff]|\\[a-z]+)(?:_\{?[A-Za-z0-9]{1,6}\}?|[0-9₀-₉ₙₐₑₓ])?'{0,3}(?:\s*\([A-Za-z0-9, ]{1,12}\))?"
     r"|\\?(?:d|frac\{?d)\^?\d?[A-Za-z]?\}?/?\{?d[A-Za-z](?:\^\d)?\}?|[Dd]/?d[A-Za-z]|\\[a-z]+ [A-Z]{1,3}"
@@ -159,32 +101,9 @@ def read(text: str) -> Shape | None:
     if len(text) > MAX_CHARACTERS:
         return None
     try:
-        return _shape(_spelled(text), 0)
+        return _shape(plain_relations(text), 0)
     except (ExpressionError, RecursionError):
         return None
-
-
-def _spelled(text: str) -> str:
-    text = re.sub(
-        r"\\left\s*\\?([{(\[|])|\\right\s*\\?([})\]|])",
-        lambda m: "\\" + (m[1] or m[2]) if (m[1] or m[2]) in "{}" else (m[1] or m[2]),
-        text,
-    )
-    for old, new in (*_SIGNS.items(), *_MARKS.items()):
-        if old in text:
-            text = re.sub(
-                re.escape(old) + (r"(?![A-Za-z])" if old[-1].isalpha() and old[0] == "\\" else ""),
-                f" {new} " if new not in "()" else new,
-                text,
-            )
-    text = re.sub(r"\\(?:vec|mathbf|overrightarrow|hat|bar)\s*\{?([A-Za-z]{1,2})\}?", r"\1", text)
-    text = re.sub(r"^<([^<>]+,[^<>]+)>$", r"⟨\1⟩", text.strip())
-    text = re.sub(
-        r"(?<=[^,])[,(]?\s*(?:where|for|for any|for all|with)?\s*(?:any )?\s*(?:integers? )?[nkm]\s*∈\s*Z\s*\)?\s*$",
-        "",
-        text,
-    )
-    return re.sub(r",?\s*(?:where|for|with)\s+[nkm] is (?:any|an) integer\s*$", "", text).strip()
 
 
 def _shape(text: str, depth: int) -> Shape | None:
@@ -401,8 +320,8 @@ def _inequalities(text: str, depth: int) -> Shape | None:
     sides, signs = parts[0::2], parts[1::2]
     conditions = split(text, ",;")
     if len(conditions) > 1:
-        regions = [_as_region(_shape(part, depth + 1)) for part in conditions]
-        return None if None in regions else intersection([region for region in regions if region is not None])
+        parts_of = [_as_region(_shape(part, depth + 1)) for part in conditions]
+        return None if None in parts_of else intersection([region for region in parts_of if region is not None])
     if len(signs) > 2 or (len(signs) == 2 and signs[0][0] != signs[1][0]):
         return None
     regions = []

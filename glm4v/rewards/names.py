@@ -1,4 +1,4 @@
-"""Names and short texts: equal up to case, accents, articles, word endings, the question's own words, and known aliases.
+"""Names and short texts: equal up to case, accents, articles, endings, the question's own words, and known aliases.
 
 Aliases stand in data/*.txt, one thing a line. An answer is turned into keys, and must have those of the truth, in its
 order, and none besides. Chinese answers are compared as text: what stands around the truth must be harmless.
@@ -8,123 +8,23 @@ import re
 from functools import cache, lru_cache
 from typing import NamedTuple
 
-from glm4v.rewards import numerals
+from glm4v.rewards import han, numerals
 from glm4v.rewards.statement import cores, hedge, is_empty, question_words, stem
 from glm4v.rewards.tables import rows
 from glm4v.rewards.text import fold, unaccented
 
 MAX_PHRASE = 7  # words of an alias
-_HAN = re.compile(r"[\u3400-\u9fff]")
-_HAN_EMPTY = set(
-    "的了是为在有将做于该这那个其叫作属呈向第者也都则即它他她们我上中里着写说法方边侧处项市省国型类选应答案图所示:：,，.。!！ “”\"'《》()（）-"
-)
-_HAN_TAIL = (
-    "方向",
-    "方",
-    "边",
-    "面",
-    "侧",
-    "色",
-    "天",
-    "季",
-    "市",
-    "省",
-    "县",
-    "河",
-    "江",
-    "山",
-    "国",
-    "图",
-    "型",
-    "症",
-    "语",
-    "世纪",
-)
-_HAN_COUNT = re.compile(r"^(?:一|1)(?:个|只|条|张|种|辆|把|本|朵|棵|匹|头|艘|架|座|杯|块|位|名|件|颗|支|台)")
 _TOKEN = re.compile(r"#?\d+(?:[.,:]\d+)*%?|(?<!\w)-\d+(?:[.,]\d+)*%?|[^\W\d_]+(?:'[^\W\d_]+)*\d*|\+|\d+[^\W_]+")
 _DIRECTIONS = ["left", "right", "front", "back", "up", "down", "forward", "backward", "above", "below", "top", "bottom"]
 _NUMBERED = re.compile(r"(?:#|№|\b(?:no|nr|num|number)\.?)\s*(?=\d)", re.IGNORECASE)
 _INITIALISM = re.compile(r"\b(?:[^\W\d_]\.){2,}")
 _GENERIC_NAMES = "river mountain mount mt lake sea ocean canal city island islands desert republic kingdom state states"
 _GENERIC = frozenset(_GENERIC_NAMES.split())
-_SPELLINGS = {
-    **{
-        "grey": "gray",
-        "colour": "color",
-        "centre": "center",
-        "metre": "meter",
-        "litre": "liter",
-        "aluminium": "aluminum",
-    },
-    **{"sulphur": "sulfur", "sulphuric": "sulfuric", "sulphate": "sulfate", "tyre": "tire", "jewellery": "jewelry"},
-    **{
-        "theatre": "theater",
-        "harbour": "harbor",
-        "neighbour": "neighbor",
-        "favourite": "favorite",
-        "anticlockwise": "counterclockwise",
-    },
-    **{
-        "oestrogen": "estrogen",
-        "haemoglobin": "hemoglobin",
-        "oesophagus": "esophagus",
-        "foetus": "fetus",
-        "caesium": "cesium",
-    },
-    **{
-        "anaemia": "anemia",
-        "leukaemia": "leukemia",
-        "faeces": "feces",
-        "mould": "mold",
-        "plough": "plow",
-        "aeroplane": "airplane",
-    },
-    **{
-        "forwards": "forward",
-        "backwards": "backward",
-        "upwards": "up",
-        "upward": "up",
-        "downwards": "down",
-        "downward": "down",
-    },
-    **{"leftward": "left", "leftwards": "left", "rightward": "right", "rightwards": "right", "northward": "north"},
-    **{
-        "mitochondria": "mitochondrion",
-        "bacteria": "bacterium",
-        "nuclei": "nucleus",
-        "fungi": "fungus",
-        "men": "man",
-        "&": "and",
-    },
-    **{
-        "children": "child",
-        "women": "woman",
-        "feet": "foot",
-        "teeth": "tooth",
-        "mice": "mouse",
-        "geese": "goose",
-        "people": "person",
-    },
-    **{
-        "leaves": "leaf",
-        "wolves": "wolf",
-        "knives": "knife",
-        "alveoli": "alveolus",
-        "alveolar": "alveolus",
-        "stomata": "stoma",
-    },
-    **{
-        "tetrahedron": "tetrahedral",
-        "octahedron": "octahedral",
-        "chloroplasts": "chloroplast",
-        "st": "saint",
-        "vertically": "vertical",
-    },
-    **{"horizontally": "horizontal", "increasing": "increase", "decreasing": "decrease", "phenomena": "phenomenon"},
-}
 _RANGE = re.compile(r"\d\s*[-–—~]\s*\d")
 _CODE = ("()", "{", "<", "[", "\\", "_", "@", "&#", ";--")  # program text and markup are no names
 _DOWN = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
+_SPELLINGS = {other: row[0] for row in rows("spellings.txt", "|") for other in row[1:]}
+_TITLES = frozenset(stem(word) for row in rows("titles.txt", " ") for word in row)
 _PEOPLE = re.compile(
     r"\bwho(?:se|m)?\b|author|writer|poet|novelist|painter|composer|artist|sculptor|scientist|physicist"
     r"|chemist|philosopher"
@@ -151,77 +51,6 @@ _DRAWN = frozenset(
     ]
 )
 _LETTERED = ("living", "words")  # tables in which a single letter names a thing: T, N
-_TITLES = frozenset(
-    stem(word)
-    for word in [
-        "king",
-        "queen",
-        "emperor",
-        "empress",
-        "tsar",
-        "czar",
-        "president",
-        "sir",
-        "lord",
-        "lady",
-        "dr",
-        "mr",
-        "mrs",
-        "prof",
-        "professor",
-        "prince",
-        "princess",
-        "pope",
-        "saint",
-        "captain",
-        "general",
-        "author",
-        "poet",
-        "playwright",
-        "novelist",
-        "painter",
-        "composer",
-        "writer",
-        "artist",
-        "scientist",
-        "physicist",
-        "chemist",
-        "philosopher",
-        "mathematician",
-        "inventor",
-        "explorer",
-        "sculptor",
-        "architect",
-        "director",
-        "english",
-        "british",
-        "american",
-        "french",
-        "german",
-        "italian",
-        "spanish",
-        "russian",
-        "chinese",
-        "japanese",
-        "greek",
-        "roman",
-        "dutch",
-        "austrian",
-        "polish",
-        "irish",
-        "scottish",
-        "indian",
-        "norwegian",
-        "swedish",
-        "danish",
-        "great",
-        "famous",
-    ]
-)
-_HAN_TITLES = re.compile(
-    r"(?:著名|伟大)?的?(?:[唐宋元明清汉]代|[美英法德俄]国|意大利|奥地利)?(?:著名|伟大)?的?"
-    r"(?:诗人|作家|文学家|画家|音乐家|作曲家|科学家|数学家|物理学家|化学家|哲学家|皇帝|总统|思想家|小说家|剧作家)"
-)
 
 Key = tuple[str, ...]
 
@@ -230,7 +59,7 @@ class Aliases(NamedTuple):
     """Phrases, as tuples of keys, to the numbers of the things they name; the forms of each thing."""
 
     phrases: dict[Key, tuple[int, ...]]
-    han: dict[str, tuple[int, ...]]
+    chinese: dict[str, tuple[int, ...]]
     forms: list[list[str]]
 
 
@@ -238,7 +67,7 @@ class Aliases(NamedTuple):
 def aliases(tables: tuple[str, ...]) -> Aliases:
     """The named tables of data/ as one."""
     phrases: dict[Key, tuple[int, ...]] = {}
-    han: dict[str, tuple[int, ...]] = {}
+    chinese: dict[str, tuple[int, ...]] = {}
     forms: list[list[str]] = []
     for table in tables:
         for row in rows(f"{table}.txt", "|"):
@@ -246,11 +75,11 @@ def aliases(tables: tuple[str, ...]) -> Aliases:
             forms.append(names)
             for name in names:
                 number = len(forms) - 1
-                if _HAN.search(name):
-                    han[name] = (*han.get(name, ()), number)
+                if han.HAN.search(name):
+                    chinese[name] = (*chinese.get(name, ()), number)
                 elif len(name) < 2 or not all(is_empty(word) for word in _words(name)):
                     phrases[_words(name)] = (*phrases.get(_words(name), ()), number)
-    return Aliases(phrases, han, forms)
+    return Aliases(phrases, chinese, forms)
 
 
 @lru_cache(maxsize=8192)
@@ -316,10 +145,10 @@ def same(text: str, truth: str, question: str | None, tables: tuple[str, ...]) -
     """Whether an answer names the truth and nothing else."""
     if any(mark in text and mark not in truth for mark in _CODE) or (_RANGE.search(text) and not _RANGE.search(truth)):
         return False
-    if _HAN.search(text):
-        return _same_han(text, truth, question, tables)
-    forms = [truth] if not _HAN.search(truth) else other_names(truth, tables)
-    forms = [form for form in forms if not _HAN.search(form)]
+    if han.HAN.search(text):
+        return han.same(text, other_names(truth, tables), question)
+    forms = [truth] if not han.HAN.search(truth) else other_names(truth, tables)
+    forms = [form for form in forms if not han.HAN.search(form)]
     text, truth = (re.sub(r"\b(the [\w-]+) ones?\b", r"\1", _NUMBERED.sub("number ", part)) for part in (text, truth))
     if hedge(text, " ".join(other_names(truth, tables)), question) is not None:
         return False
@@ -436,71 +265,19 @@ def _same_given(name: str, key: str) -> bool:
 def other_names(name: str, tables: tuple[str, ...]) -> list[str]:
     """All names of the things that `name` may name, itself first."""
     table = aliases(tables)
-    if not _HAN.search(name):
+    if not han.HAN.search(name):
         numbers = _things(name, tables)
     else:
-        bare = (name.removesuffix(tail) for tail in ("", *_HAN_TAIL))
-        numbers = next((table.han[part] for part in bare if part in table.han), ())
+        bare = (name.removesuffix(tail) for tail in ("", *han.TAILS))
+        numbers = next((table.chinese[part] for part in bare if part in table.chinese), ())
     return [name, *(form for number in numbers for form in table.forms[number])]
-
-
-def _same_han(text: str, truth: str, question: str | None, tables: tuple[str, ...]) -> bool:
-    """Whether a Chinese answer is the truth with nothing but harmless characters around it."""
-    text = text.strip(" .。")
-    forms = [form for form in other_names(truth, tables) if _HAN.search(form)] or [truth]
-    named = [form for form in forms if re.search(r"不|没|非|无|或", form)]
-    if re.search(r"不|没|非|无法|或|还是|可能", text) and not any(form in text for form in named):
-        return False
-    text = _HAN_TITLES.sub("", re.sub(r"极限|结果|原方程|方程|该点|这里", "", text)) or text
-    for form in forms:
-        for candidate in dict.fromkeys((form, *_bare(form))):
-            at = text.find(candidate)
-            if at < 0 or text.find(candidate, at + 1) >= 0:
-                continue
-            rest = (_HAN_COUNT.sub("", text[:at]), text[at + len(candidate) :])
-            if all(harmless_han(part, question or "") for part in rest):
-                return True
-    return False
-
-
-def _bare(form: str) -> list[str]:
-    """A Chinese name without a tail that may be left out: 北京市, 白色, 东南方向."""
-    bare = form.strip('《》“”"')
-    found = [bare] if bare != form else []
-    for tail in _HAN_TAIL:
-        if bare.endswith(tail) and len(bare) > len(tail):
-            found.append(bare[: -len(tail)])
-            break
-    return found
-
-
-def harmless_han(part: str, question: str) -> bool:
-    """Whether a stretch is made of the question's own words and of characters that say nothing."""
-    part = part.strip()
-    for tail in _HAN_TAIL:
-        if part == tail:
-            return True
-    position = 0
-    while position < len(part):
-        length = next(
-            (n for n in range(min(len(part) - position, 24), 1, -1) if part[position : position + n] in question), 0
-        )
-        if length:
-            position += length
-        elif part[position] in _HAN_EMPTY or (part[position].isascii() and not part[position].isalnum()):
-            position += 1
-        elif part.startswith("方向", position):
-            position += 2
-        else:
-            return False
-    return True
 
 
 def place_size(text: str) -> int:
     """0 for what is no place in data/places.txt, 1 for a city or landmark, 2 for a country, 3 for a continent."""
     bare = re.sub(r"^(?:the|in)\s+", "", text.strip(" ."))
     table = aliases(("places",))
-    numbers = table.han.get(bare) if _HAN.search(bare) else table.phrases.get(_words(bare))
+    numbers = table.chinese.get(bare) if han.HAN.search(bare) else table.phrases.get(_words(bare))
     if not numbers:
         return 0
     continent = _line("Asia") <= numbers[0] <= _line("Antarctica")

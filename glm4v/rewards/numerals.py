@@ -121,20 +121,21 @@ def fraction_words(text: str) -> Fraction | None:
         over_value, under_value = chinese_or_figures(over), chinese_or_figures(under)
         return None if over_value is None or not under_value else Fraction(over_value) / Fraction(under_value)
     text = text.replace("-", " ").removesuffix(" of").strip()
-    whole: int | None = 0
+    whole = 0
     if " and " in text:
         start, _, text = text.rpartition(" and ")
-        whole = number_word(start) if not start.isdigit() else int(start[:6])
-        if whole is None:
+        found = number_word(start) if not start.isdigit() else int(start[:6])
+        if found is None:
             return None
+        whole = found
     if text in ("half", "a half", "one half"):
         return whole + Fraction(1, 2)
     over_word, _, part = text.rpartition(" ")
-    over = 1 if over_word in ("a", "one", "") else number_word(over_word)
-    under = _PARTS.get(part) or (ordinal(part.removesuffix("s")) if not part[:1].isdigit() else None)
-    if over is None or under is None or part.startswith("second") or under < 2 or not over_word:
+    count = 1 if over_word in ("a", "one", "") else number_word(over_word)
+    parts = _PARTS.get(part) or (ordinal(part.removesuffix("s")) if not part[:1].isdigit() else None)
+    if count is None or parts is None or part.startswith("second") or parts < 2 or not over_word:
         return None
-    return whole + Fraction(over, under)
+    return whole + Fraction(count, parts)
 
 
 def chinese(text: str) -> int | None:

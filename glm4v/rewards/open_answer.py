@@ -22,7 +22,7 @@ Verifier = Callable[[str, Truth, str | None], Verdict]
 
 
 def verifier(readers: Sequence[Reader], lists: Sequence[Reader] = ()) -> Verifier:
-    """A verifier by these readers, by parts that each are read by them, and then by `lists`, readers of one thing too."""
+    """A verifier by these readers, by parts that each are read by them, and then by `lists`."""
 
     def same(text: str, truth: str, question: str | None) -> bool:
         return _by_readers(_unwrapped(text), _unwrapped(truth), question, all_readers)

@@ -20,15 +20,13 @@ _SEPARATORS = re.compile(
 )
 _ORDERED = re.compile(
     r"\border\b|sequence|chain|stages|steps|rank|from .+ to |first .+ then|respectively|process|phases|arrang"
-    r"|electron config|shells|sort\b|电子排布|顺序|依次|排列|排序|食物链|过程|阶段|分别|\bnovel\b|\bplay\b|\bfilm\b|\btitle\b|\bpoem\b",
-    re.IGNORECASE,
-)
-_LIST_ASKED = re.compile(
-    r"\btwo\b|\bthree\b|\bfour\b|\bfive\b|\blist\b|\bwhich .+s\b|\ball\b|\bboth\b|\bnames?\b|哪些|哪两|有:|列出",
+    r"|electron config|shells|sort\b|电子排布|顺序|依次|排列|排序|食物链|过程|阶段|分别"
+    r"|\bnovel\b|\bplay\b|\bfilm\b|\btitle\b|\bpoem\b",
     re.IGNORECASE,
 )
 _FALLING = re.compile(
-    r"decreas|descend|(?:larg|high|great|bigg|strong|fast|long|heavi|old)est to|from .*high to low|(?:大|高|强|快|长|重)到",
+    r"decreas|descend|(?:larg|high|great|bigg|strong|fast|long|heavi|old)est to|from .*high to low"
+    r"|(?:大|高|强|快|长|重)到",
     re.IGNORECASE,
 )
 _RISING = re.compile(
@@ -47,7 +45,7 @@ Reader = Callable[[str, str, str | None], bool | None]
 
 
 def numbered_reader(same: Same) -> Reader:
-    """The reader of numbered sub-answers and of named values, each compared with `same`; None where the truth is neither."""
+    """The reader of numbered sub-answers and named values, each compared with `same`; else None."""
 
     def read(text: str, truth: str, question: str | None) -> bool | None:
         right = numbered(truth)
@@ -60,7 +58,7 @@ def numbered_reader(same: Same) -> Reader:
 
 
 def list_reader(same: Same) -> Reader:
-    """The reader of lists, sequences and orders, each element compared with `same`; None where the truth is one thing."""
+    """The reader of lists, sequences and orders, each element compared with `same`; else None."""
 
     def read(text: str, truth: str, question: str | None) -> bool | None:
         chain = _chain(truth)
@@ -112,7 +110,8 @@ def _questions(question: str | None, count: int) -> Sequence[str | None]:
 
 def _named_parts(text: str) -> list[tuple[str, str]]:
     """Pairs of "Brand A: 30, Brand B = 45" when they make up all of the text."""
-    found, position = [], 0
+    found: list[tuple[str, str]] = []
+    position = 0
     while position < len(text) and len(found) < MAX_PARTS:
         match = _NAMED.match(text, position)
         if match is None or match.end() == position:

@@ -65,7 +65,7 @@ def _same(given: list[Coordinate], wanted: list[Coordinate]) -> bool:
         given = [part._replace(axis=target.axis) for part, target in zip(given, wanted, strict=True)]
     mine = {part.axis: part.degrees for part in given}
     return len(mine) == len(wanted) and all(
-        abs(mine.get(part.axis, Fraction(9999)) - part.degrees) <= TOLERANCE * max(1, abs(part.degrees))
+        abs(mine.get(part.axis, Fraction(9999)) - part.degrees) <= TOLERANCE * max(1.0, float(abs(part.degrees)))
         for part in wanted
     )
 

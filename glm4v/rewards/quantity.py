@@ -1,4 +1,4 @@
-"""A number with its unit, as answers write it: in figures, words, Chinese, with a percent or currency sign, in parts."""
+"""A number with its unit, as answers write it: in figures, words, Chinese, per cent, with currency, in parts."""
 
 import re
 from fractions import Fraction
@@ -7,22 +7,25 @@ from typing import NamedTuple
 
 from glm4v.rewards import algebra, numerals
 from glm4v.rewards.algebra import LOOSE, TIGHT, Value
+from glm4v.rewards.asked_unit import angle_asked, percentage_asked, scale_asked, unit_asked
 from glm4v.rewards.expression import ExpressionError, Tree, literal, parse
 from glm4v.rewards.statement import without_approximation
-from glm4v.rewards.text import fold, unwrap
 from glm4v.rewards.units import Unit, parse_unit
 
 MAX_CHARACTERS = 200
 MEASURED = 0.05  # a rounded value may be off by half a unit of its last digit, and by no more than this share
 
 _PLAIN = re.compile(
-    r"([-+]?(?:[0-9]{1,3}(?:[, ][0-9]{3})+(?![0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3}(?![0-9A-Za-z]))?)"
-    r"(?:\s*(?:\*|×|·|⋅|x|X|\\times|\\cdot)\s*10\s*(?:\^\s*\{?\s*\(?([-+]?[0-9]{1,3})\)?\s*\}?|([⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,3})))?(?![0-9.])"
+    r"([-+]?(?:[0-9]{1,3}(?:[, ][0-9]{3})+(?![0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]*)?"
+    r"|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3}(?![0-9A-Za-z]))?)"
+    r"(?:\s*(?:\*|×|·|⋅|x|X|\\times|\\cdot)\s*10\s*(?:\^\s*\{?\s*\(?([-+]?[0-9]{1,3})\)?\s*\}?"
+    r"|([⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,3})))?(?![0-9.])"
 )
 _POWER_OF_TEN = re.compile(r"([-+]?)10\s*(?:\^\s*\{?\(?([-+]?[0-9]{1,3})\)?\}?|([⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,3}))")
 _UP = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
 _SCALE = re.compile(
-    r"\s*(thousand|million|billion|trillion|dozen|hundred|k|K|M|m|mn|bn|B|万亿|千万|百万|十亿|亿|万|千)(?![A-Za-z/·^²³]|\s*[/·^²³])"
+    r"\s*(thousand|million|billion|trillion|dozen|hundred|k|K|M|m|mn|bn|B|万亿|千万|百万|十亿|亿|万|千)(?![A-Za-z/·^²³]"
+    r"|\s*[/·^²³])"
 )
 _SCALES: dict[str, int] = {
     **numerals.SCALES,
@@ -44,19 +47,6 @@ _EXPRESSION = re.compile(
 _PART = re.compile(r"\s*(?:and\s+|,\s*)?([0-9]+(?:\.[0-9]+)?)\s*(°|′|″|''|'|\"|[^\W\d_]+(?:[ -](?!and\b)[^\W\d_]+)?)")
 _PERCENT = re.compile(r"(?:%|percent(?:age points?)?|per cent|pct)$", re.IGNORECASE)
 _SEXAGESIMAL = {"′": "′", "'": "′", "″": "″", '"': "″", "''": "″"}
-_NAMED_IN_QUESTION = (
-    re.compile(
-        r"\bin (?:units of |terms of |the unit )?((?:square |cubic |metric |US )?[^\W\d]+(?:[ ·/^-][^\s?,.;:()]+){0,4}?)(?=\s*[?.,;:()]|\s+(?:is|are|was|of|at|on|for|to|did|does|do|in|the)\b|$)"
-    ),
-    re.compile(r"\bhow many ((?:square |cubic )?[^\W\d_]+)(?=\W)", re.IGNORECASE),
-    re.compile(r"\bhow much is it in ([^\W\d_]+)", re.IGNORECASE),
-    re.compile(r"[(（]\s*(?:unit|单位)?\s*[:：]?\s*([^()（）]{1,16})[)）]"),
-    re.compile(r"(?:多少|几)(个月|[\u4e00-\u9fff]{1,6}?)(?=[?？.。,，]|$)"),
-    re.compile(r"单位[为是:：]\s*([^\s,，.。()（）]{1,12})"),
-    re.compile(r"\b(?:number of|what is the) (degrees)\b", re.IGNORECASE),
-)
-_PERCENTAGE_ASKED = re.compile(r"percent|per cent|%|百分", re.IGNORECASE)
-_ANGLE_ASKED = re.compile(r"angle|degree|∠|angular|latitude|longitude|bearing|角|度", re.IGNORECASE)
 
 
 _ANGLE = (("rad", 1),)
@@ -147,8 +137,8 @@ def _number(match: re.Match[str]) -> tuple[Fraction, float, Tree]:
     tree = literal(match[1].lstrip("+-"))
     power = int((match[2] or match[3] or "0").translate(_UP))
     value = sign * tree[1] * Fraction(10) ** power
-    digits, _, exponent = match[1].lower().partition("e")
-    last = power + int(exponent or 0) - len(digits.partition(".")[2])
+    digits, _, shift = match[1].lower().partition("e")
+    last = power + int(shift or 0) - len(digits.partition(".")[2])
     decimal = tree[2] or (power != 0 and power < 0)
     return value, 10.0**last / 2 if last > -300 else 0.0, ("number", value, decimal)
 
@@ -157,7 +147,7 @@ def _parts(text: str) -> Quantity | None:
     """5 ft 6 in, 1 h 30 min, 109°30′, 5′6″, 18 dollars and 50 cents, 1小时30分."""
     sign = -1 if text.startswith("-") else 1
     text = text.lstrip("-")
-    matches = []
+    matches: list[re.Match[str]] = []
     position = 0
     while position < len(text) and len(matches) < 4:
         match = _PART.match(text, position)
@@ -260,36 +250,9 @@ def _expression(text: str) -> Quantity | None:
     return _with_unit(value, None, tree, rest)
 
 
-@lru_cache(maxsize=512)
-def unit_asked(question: str | None) -> Unit | None:
-    """The unit that the question names for the answer: "in dollars", "how many millimetres", 多少元."""
-    text = fold(question or "")[:1000]
-    for pattern in _NAMED_IN_QUESTION:
-        for match in pattern.finditer(text):
-            words = unwrap(match[1]).split(" ")
-            for length in range(len(words), 0, -1):
-                unit = parse_unit(" ".join(words[:length]))
-                if unit is not None and (len(words[0]) > 1 or length == len(words)):
-                    return unit
-    return None
-
-
-@lru_cache(maxsize=512)
-def scale_asked(question: str | None) -> int:
-    """A million where the question asks for millions; 0 where it asks for no such scale."""
-    match = re.search(r"\b(?:in|the|\() ?(thousand|million|billion|trillion)s\b", question or "", re.IGNORECASE)
-    han = re.search(r"(万|亿)(?:元|人|吨)?为单位|单位[：:为]?\s*(万|亿)", question or "")
-    return _SCALES[match[1].casefold()] if match else _SCALES[han[1] or han[2]] if han else 0
-
-
-def percentage_asked(question: str | None) -> bool:
-    """Whether the question asks for a percentage, so that 25 means 25%."""
-    return question is not None and _PERCENTAGE_ASKED.search(question) is not None
-
-
 class Rules(NamedTuple):
-    """How values are compared: `measured` to the truth's digits; bare numbers without a unit, and any unit where the truth is
-    bare; a relative tolerance."""
+    """How values are compared: `measured` to the truth's digits; bare numbers, any unit for a bare truth;
+    a relative tolerance."""
 
     measured: bool = False
     bare: bool = False
@@ -300,9 +263,9 @@ class Rules(NamedTuple):
 
 def same(given: Quantity, right: Quantity, question: str | None, rules: Rules) -> bool:
     """Whether two quantities are the same: dimensions, then values in the unit of the truth."""
-    if given.approximate and not (right.approximate or rules.approximate or right.half is None or rules.measured):
-        if algebra.is_whole(right.tree) and right.unit is None:
-            return False
+    exact = algebra.is_whole(right.tree) and right.unit is None and right.half is not None
+    if given.approximate and exact and not (right.approximate or rules.approximate or rules.measured):
+        return False
     pairs = _comparable(given, right, question, rules)
     scale = scale_asked(question)
     if scale and given.unit is None and right.unit is None:
@@ -326,7 +289,7 @@ def _comparable(given: Quantity, right: Quantity, question: str | None, rules: R
             return [(given.value, right.value)]
         if given.unit == parse_unit("rad") and algebra.is_whole(right.tree) and abs(right.value) > 7:  # type: ignore[operator]
             return []
-        if asked is None and given.unit == parse_unit("°") and question is not None and _ANGLE_ASKED.search(question):
+        if asked is None and given.unit == parse_unit("°") and angle_asked(question):
             return [(given.value, right.value)]
         if asked is None or right.percent or given.percent:
             if rules.any_unit and asked is None and not (right.percent or given.percent):
@@ -344,7 +307,7 @@ def _comparable(given: Quantity, right: Quantity, question: str | None, rules: R
             or question is None
             or given.value == 0
             or (asked is not None and asked == right.unit)
-            or (angle and _ANGLE_ASKED.search(question) is not None)
+            or (angle and angle_asked(question))
         )
         pairs = [(given.value, right.value)] if bare else []
         if asked is not None and asked.dimension == right.unit.dimension and asked != right.unit:

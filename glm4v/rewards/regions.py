@@ -4,7 +4,8 @@ import re
 from typing import NamedTuple
 
 from glm4v.rewards import algebra
-from glm4v.rewards.expression import ExpressionError, parse, plain_mathematics
+from glm4v.rewards.expression import ExpressionError, parse
+from glm4v.rewards.notation import plain_mathematics
 
 MAX_PARTS = 40
 INFINITY = float("inf")

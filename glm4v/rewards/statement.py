@@ -103,12 +103,12 @@ def question_words(question: str) -> frozenset[str]:
 
 
 _EMPTY = frozenset(word for row in rows("empty_words.txt", " ") for word in row)
-_IRREGULAR = {form: verb for form, verb in rows("irregular_verbs.txt", " ")}
+_IRREGULAR = dict(rows("irregular_verbs.txt", " "))
 
 
 @lru_cache(maxsize=8192)
 def stem(word: str) -> str:
-    """A word without the ending of a plural or of a verb: increases, increased, increasing are one; so are fell, fall."""
+    """A word without the ending of a plural or of a verb: increases, increased are one; so are fell, fall."""
     return _shorter(_shorter(_IRREGULAR.get(word, word)))
 
 

@@ -1,4 +1,4 @@
-"""Units of measurement: symbols with SI prefixes, names, Chinese names, products and powers, as a factor and dimensions.
+"""Units of measurement: symbols with SI prefixes, names, Chinese names, products and powers: a factor and dimensions.
 
 The table is data/units.txt. Case counts in symbols (mW, MW) and not in names. Everything is bounded by the length of
 the text and the number of factors.

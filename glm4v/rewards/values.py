@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from fractions import Fraction
 
-from glm4v.rewards import algebra, mathematics, names, quantity
+from glm4v.rewards import algebra, han, mathematics, quantity
 from glm4v.rewards.expression import ExpressionError, parse
 from glm4v.rewards.quantity import Quantity, Rules
 from glm4v.rewards.statement import cores, hedge, is_empty, question_words, stem
@@ -27,7 +27,8 @@ _IN_QUESTION = re.compile(
 )
 _COUNTED_NAMES = (
     "off discount unit units square points point times time people persons items pieces ways way votes sides "
-    "marks degrees 个 只 条 次 倍 种 人 张 件 颗 辆 本 块 扇 名 瓶 棵 朵 头 匹 把 间 座 位 支 枝 片 级 号 项 组 道 层 价 年 折 架 艘 双 对"
+    "marks degrees 个 只 条 次 倍 种 人 张 件 颗 辆 本 块 扇 名 瓶 棵 朵 头 匹 把 间 座 位 支 枝 片 "
+    "级 号 项 组 道 层 价 年 折 架 艘 双 对"
 )
 _COUNTED = frozenset(_COUNTED_NAMES.split())
 
@@ -35,7 +36,7 @@ Reader = Callable[[str, str, str | None], bool | None]
 
 
 def reader(rules: Rules) -> Reader:
-    """The reader of quantities under `rules`: None where the truth is no quantity, else whether the answer is the same."""
+    """The reader of quantities under `rules`: None where the truth is none, else whether the answer is the same."""
 
     def read(text: str, truth: str, question: str | None) -> bool | None:
         right = truth_of(truth) or _counted(truth, question)
@@ -77,7 +78,7 @@ def given_by(text: str, truth: str, question: str | None, right: Quantity) -> Qu
         if given is not None:
             return given
     led = re.match(r"^([\u4e00-\u9fff,:，：\s]+?)([-+]?[0-9零一二两三四五六七八九十百半].*)$", text)
-    if led and question and not led[1].endswith("第") and names.harmless_han(led[1], question):
+    if led and question and not led[1].endswith("第") and han.harmless(led[1], question):
         return _end(led[2], truth, question) or _counted(led[2], question)
     return None
 

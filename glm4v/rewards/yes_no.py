@@ -126,10 +126,9 @@ def polarity(text: str, question: str | None = None) -> bool | None:
         return _echoed(bare, question)
     if rest.count(",") > 2 and not _VERB.search(rest):  # a list of candidates, no explanation
         return None
-    said = set(_WORDS.findall(rest))
-    if said & (_NO if word in _YES else _YES) - {"right", "n", "y", "t", "f", "x"} or (
-        said & {"yes", "no"} and word in _YES
-    ):
+    more = set(_WORDS.findall(rest))
+    contrary = more & (_NO if word in _YES else _YES) - {"right", "n", "y", "t", "f", "x"}
+    if contrary or (word in _YES and more & {"yes", "no"}):
         return None
     if word in _YES:
         denied = _DENIALS.search(rest) is not None and not _DENIALS.search((question or "").casefold())

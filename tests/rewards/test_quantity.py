@@ -4,7 +4,8 @@ from fractions import Fraction
 
 import pytest
 
-from glm4v.rewards.quantity import Rules, read, same, scale_asked, unit_asked
+from glm4v.rewards.asked_unit import scale_asked, unit_asked
+from glm4v.rewards.quantity import Rules, read, same
 from glm4v.rewards.units import parse_unit
 
 

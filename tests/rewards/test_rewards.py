@@ -212,7 +212,7 @@ def test_any_mixture_of_what_answers_are_made_of(domain: str, data: st.DataObjec
     truth, question, right = EXAMPLES[domain]
     pieces = st.sampled_from([*PIECES, right, str(truth), question])
     text = data.draw(st.lists(pieces, max_size=12).map(data.draw(st.sampled_from(["", " ", ", "])).join))
-    other = data.draw(st.sampled_from(TRUTHS[domain] if domain in TRUTHS else PIECES))
+    other = data.draw(st.sampled_from(TRUTHS.get(domain, PIECES)))
     assert 0.0 <= verify(domain, text, truth, question) <= 1.0
     assert 0.0 <= verify(domain, text, other, data.draw(st.sampled_from([question, text, None]))) <= 1.0
 
