@@ -15,15 +15,26 @@ using Error = const char*;  // null when all is well
 // multiprocessors of an H100, fixed so that the bits of a gradient are the same on every device.
 constexpr int kPartials = 396;
 
-#define GLM4V_FOR_EACH_CUDA_KERNEL(KERNEL)   \
-  KERNEL(rms_norm, RmsNorm)                  \
-  KERNEL(rms_norm_backward, RmsNormBackward) \
-  KERNEL(swiglu, Swiglu)                     \
-  KERNEL(swiglu_backward, Swiglu)
+#define GLM4V_FOR_EACH_CUDA_KERNEL(KERNEL)                   \
+  KERNEL(rms_norm, RmsNorm)                                  \
+  KERNEL(rms_norm_backward, RmsNormBackward)                 \
+  KERNEL(swiglu, Swiglu)                                     \
+  KERNEL(swiglu_backward, Swiglu)                            \
+  KERNEL(rope_2d, Rope2d)                                    \
+  KERNEL(rope_3d, Rope3d)                                    \
+  KERNEL(add_position_embedding, PositionEmbedding)          \
+  KERNEL(add_position_embedding_backward, PositionEmbedding) \
+  KERNEL(patchify, Patchify)                                 \
+  KERNEL(cross_entropy, CrossEntropy)                        \
+  KERNEL(cross_entropy_backward, CrossEntropy)               \
+  KERNEL(sample_tokens, SampleTokens)
 
 #define GLM4V_DECLARE(name, Arguments) Error name(const Arguments&, Stream);
 GLM4V_FOR_EACH_CUDA_KERNEL(GLM4V_DECLARE)
 #undef GLM4V_DECLARE
+
+// Bytes of scratch that patchify needs: the pixels after each axis that it resizes, and the taps.
+int64_t patchify_scratch(const Patchify&);
 
 struct Kernels {
 #define GLM4V_MEMBER(name, Arguments) Error (*name)(const Arguments&, Stream) = cuda::name;
