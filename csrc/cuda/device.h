@@ -92,6 +92,10 @@ DEVICE T shuffle_up(T value, int distance) {  // lanes below `distance` keep the
 }
 DEVICE uint32_t ballot(bool value) { return __ballot_sync(0xffffffff, value); }
 
+// The numbers of the lowest and the highest bit that are set.
+DEVICE int lowest_bit(uint32_t bits) { return __ffs(static_cast<int>(bits)) - 1; }
+DEVICE int highest_bit(uint32_t bits) { return 31 - __clz(static_cast<int>(bits)); }
+
 // memory --------------------------------------------------------------------------------------------------------------
 
 // The block's shared memory, starting at a multiple of 1024 bytes.
