@@ -132,7 +132,7 @@ struct TokenHeads {
 
 struct PackedAttention {
   DType dtype;
-  int64_t sequences, queries;  // queries of all sequences together
+  int64_t sequences, queries, keys;  // queries and keys of all sequences together
   int heads, kv_heads, head_dim;
   bool causal;
   float scale;
@@ -142,8 +142,9 @@ struct PackedAttention {
   float* log_sum_exp;  // [heads, queries]
 };
 
-// Like q, k or v without gaps. `sum` is scratch for what blocks have added so far, read and written only where a
-// gradient comes from several of them; float32 gradients may take `out` itself for it.
+// Like q, k or v without gaps. `sum` is scratch. On the CPU it holds what blocks have added so far, read and written
+// only where a gradient comes from several of them; float32 gradients may take `out` itself for it. On CUDA devices it
+// is null, or for k and v [parts, keys, kv_heads, head_dim], each part from some of the query heads that share a head.
 struct Gradient {
   void* out;
   float* sum;
@@ -153,6 +154,7 @@ struct PackedAttentionBackward {
   PackedAttention forward;  // with the out and log_sum_exp it gave
   TokenHeads grad_out;
   float* delta;  // [heads, queries] scratch
+  int parts;     // of k's and v's sums on CUDA devices, 1 where they have none
   Gradient q, k, v;
 };
 

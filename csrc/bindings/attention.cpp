@@ -39,6 +39,7 @@ PackedAttention packed(const View& q, const View& k, const View& v, const View& 
   return {.dtype = q.dtype,
           .sequences = cu_seqlens_q.shape[0] - 1,
           .queries = queries,
+          .keys = k.shape[0],
           .heads = static_cast<int>(heads),
           .kv_heads = static_cast<int>(k.shape[1]),
           .head_dim = static_cast<int>(head_dim),
