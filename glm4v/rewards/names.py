@@ -1,0 +1,289 @@
+"""Names and short texts: equal up to case, accents, articles, endings, the question's own words, and known aliases.
+
+Aliases stand in data/*.txt, one thing a line. An answer is turned into keys, and must have those of the truth, in its
+order, and none besides. Chinese answers are compared as text: what stands around the truth must be harmless.
+"""
+
+import re
+from functools import cache, lru_cache
+from typing import NamedTuple
+
+from glm4v.rewards import han, numerals
+from glm4v.rewards.statement import cores, hedge, is_empty, question_words, stem
+from glm4v.rewards.tables import rows
+from glm4v.rewards.text import fold, unaccented
+
+MAX_PHRASE = 7  # words of an alias
+_TOKEN = re.compile(r"#?\d+(?:[.,:]\d+)*%?|(?<!\w)-\d+(?:[.,]\d+)*%?|[^\W\d_]+(?:'[^\W\d_]+)*\d*|\+|\d+[^\W_]+")
+_DIRECTIONS = ["left", "right", "front", "back", "up", "down", "forward", "backward", "above", "below", "top", "bottom"]
+_NUMBERED = re.compile(r"(?:#|№|\b(?:no|nr|num|number)\.?)\s*(?=\d)", re.IGNORECASE)
+_INITIALISM = re.compile(r"\b(?:[^\W\d_]\.){2,}")
+_GENERIC_NAMES = "river mountain mount mt lake sea ocean canal city island islands desert republic kingdom state states"
+_GENERIC = frozenset(_GENERIC_NAMES.split())
+_RANGE = re.compile(r"\d\s*[-–—~]\s*\d")
+_CODE = ("()", "{", "<", "[", "\\", "_", "@", "&#", ";--")  # program text and markup are no names
+_DOWN = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
+_SPELLINGS = {other: row[0] for row in rows("spellings.txt", "|") for other in row[1:]}
+_TITLES = frozenset(stem(word) for row in rows("titles.txt", " ") for word in row)
+_PEOPLE = re.compile(
+    r"\bwho(?:se|m)?\b|author|writer|poet|novelist|painter|composer|artist|sculptor|scientist|physicist"
+    r"|chemist|philosopher"
+    r"|president|leader|emperor|king|queen|explorer|inventor|architect|director|mathematician|person|actor|singer|谁",
+    re.IGNORECASE,
+)
+
+_APPOSITION = re.compile(r",\s+(?:the|an?|who|which|whose)\s[^,]*$")
+_DRAWN = frozenset(
+    stem(word)
+    for word in [
+        "bar",
+        "bars",
+        "line",
+        "lines",
+        "slice",
+        "curve",
+        "column",
+        "segment",
+        "sector",
+        "wedge",
+        "dot",
+        "series",
+    ]
+)
+_LETTERED = ("living", "words")  # tables in which a single letter names a thing: T, N
+
+Key = tuple[str, ...]
+
+
+class Aliases(NamedTuple):
+    """Phrases, as tuples of keys, to the numbers of the things they name; the forms of each thing."""
+
+    phrases: dict[Key, tuple[int, ...]]
+    chinese: dict[str, tuple[int, ...]]
+    forms: list[list[str]]
+
+
+@cache
+def aliases(tables: tuple[str, ...]) -> Aliases:
+    """The named tables of data/ as one."""
+    phrases: dict[Key, tuple[int, ...]] = {}
+    chinese: dict[str, tuple[int, ...]] = {}
+    forms: list[list[str]] = []
+    for table in tables:
+        for row in rows(f"{table}.txt", "|"):
+            names = [name for name in row if name]
+            forms.append(names)
+            for name in names:
+                number = len(forms) - 1
+                if han.HAN.search(name):
+                    chinese[name] = (*chinese.get(name, ()), number)
+                elif len(name) < 2 or not all(is_empty(word) for word in _words(name)):
+                    phrases[_words(name)] = (*phrases.get(_words(name), ()), number)
+    return Aliases(phrases, chinese, forms)
+
+
+@lru_cache(maxsize=8192)
+def _words(text: str) -> tuple[str, ...]:
+    """Tokens in one spelling: accents, case, endings and initialisms made alike; numbers in figures, ordinals as #n."""
+    text = _NUMBERED.sub("number ", fold(text))
+    text = _INITIALISM.sub(lambda letters: letters[0].replace(".", ""), text)
+    text = re.sub(r"\bhttps?://", "", text)
+    text = re.sub(
+        r"\b((?:north|south)?(?:east|west|north|south))wards?\b", r"\1", text.translate(_DOWN), flags=re.IGNORECASE
+    )
+    text = re.sub(r"\bA\b(?! [a-z])", "lettera", text)  # a label, no article
+    text = unaccented(text).casefold().replace("'s ", " ").replace("’", "'")
+    found = _TOKEN.findall(text)
+    result: list[str] = []
+    position = 0
+    while position < len(found):
+        for length in range(min(5, len(found) - position), 0, -1):
+            value = numerals.number_word(" ".join(found[position : position + length]))
+            if value is not None:
+                result.append(str(value))
+                position += length
+                break
+        else:
+            result.append(_token(found[position], position > 0))
+            position += 1
+    return tuple(result)
+
+
+def _token(word: str, later: bool) -> str:
+    word = _SPELLINGS.get(word, word)
+    ordinal = numerals.ordinal(word)
+    if ordinal is not None:
+        return f"#{ordinal}"
+    if word[0].isdigit():
+        return word.replace(",", "") if re.fullmatch(r"\d{1,3}(,\d{3})+", word) else word
+    if later and re.fullmatch(r"[ivx]+", word):
+        value = numerals.roman(word.upper())
+        if value is not None:
+            return str(value)
+    return _SPELLINGS.get(stem(word), stem(word))
+
+
+def keys(text: str, tables: tuple[str, ...], sense: int | None = None) -> list[str]:
+    """Words, with the longest known phrases replaced by the number of their thing: `sense` where they name that too."""
+    found, table = _words(text), aliases(tables).phrases
+    result, position = [], 0
+    while position < len(found):
+        for length in range(min(MAX_PHRASE, len(found) - position), 0, -1):
+            numbers = table.get(found[position : position + length])
+            letter = length == 1 and len(found[position]) == 1 and found[position].isascii()
+            if numbers is not None and not (letter and tables[0] not in _LETTERED):
+                result.append(f"@{sense if sense in numbers else numbers[0]}")
+                position += length
+                break
+        else:
+            result.append(found[position])
+            position += 1
+    return result
+
+
+def same(text: str, truth: str, question: str | None, tables: tuple[str, ...]) -> bool:
+    """Whether an answer names the truth and nothing else."""
+    if any(mark in text and mark not in truth for mark in _CODE) or (_RANGE.search(text) and not _RANGE.search(truth)):
+        return False
+    if han.HAN.search(text):
+        return han.same(text, other_names(truth, tables), question)
+    forms = [truth] if not han.HAN.search(truth) else other_names(truth, tables)
+    forms = [form for form in forms if not han.HAN.search(form)]
+    text, truth = (re.sub(r"\b(the [\w-]+) ones?\b", r"\1", _NUMBERED.sub("number ", part)) for part in (text, truth))
+    if hedge(text, " ".join(other_names(truth, tables)), question) is not None:
+        return False
+    return any(_same_latin(text, form, question, tables) for form in forms)
+
+
+def _same_latin(text: str, truth: str, question: str | None, tables: tuple[str, ...]) -> bool:
+    found = cores(text, question)
+    found += [_APPOSITION.sub("", core) for core in found if _APPOSITION.search(core)]
+    things = _things(truth, tables)
+    for sense in things or (None,):
+        if _same_keys(found, truth, question, tables, sense):
+            return True
+    # word by word; but west is another thing than northwest, whatever the question says
+    others = [
+        core for core in found if not things or not _things(core, tables) or set(_things(core, tables)) & set(things)
+    ]
+    if _same_keys(others, truth, question, (), None):
+        return True
+    if not _PEOPLE.search(question or ""):
+        return False
+    return any(_same_person(_name(core), _name(truth)) for core in found)
+
+
+def _same_keys(found: list[str], truth: str, question: str | None, tables: tuple[str, ...], sense: int | None) -> bool:
+    """Whether one of the statements has the keys of the truth, in its order and none besides."""
+    lent = _lent_keys(question or "", tables)
+    wanted = _needed(keys(truth, tables, sense), lent)
+    if not wanted:
+        return False
+    protected = frozenset(wanted)
+    drawn = frozenset() if protected & _DRAWN else _DRAWN
+    for core in found:
+        given = [key for key in keys(core, tables, sense) if key in protected or not (_lent(key, lent) or key in drawn)]
+        if given[:1] == ["1"] and "1" not in wanted and not wanted[0].startswith("#"):  # one dog
+            given = given[1:]
+        if given == wanted or (_directions(tables) >= set(wanted) and sorted(given) == sorted(wanted)):
+            return True
+    return False
+
+
+def _things(text: str, tables: tuple[str, ...]) -> tuple[int, ...]:
+    """The things of the tables that all of a text may name."""
+    table = aliases(tables).phrases
+    bare = tuple(key for key in _words(text) if not is_empty(key))
+    letter = len(bare) == 1 and len(bare[0]) == 1 and tables[0] not in _LETTERED
+    return () if letter else table.get(_words(text)) or table.get(bare, ())
+
+
+def _name(text: str) -> list[str]:
+    """The words of a person's name, initials apart, without titles, trades, nations, and "of France"."""
+    text = re.sub(r"(?<=\b[A-Z])\.(?=[A-Z])", ". ", text)
+    text = re.sub(r"\bof [A-Z]\w+$", "", text)
+    found = [word.removeprefix("#").replace("lettera", "a") for word in _words(text)]
+    return [word for word in found if word not in _TITLES and not (is_empty(word) and len(word) > 1)]
+
+
+def _needed(right: list[str], lent: frozenset[str]) -> list[str]:
+    """The keys of a truth that an answer must have: those that the question does not say already."""
+    wanted = [key for key in right if not _lent(key, lent)]
+    if wanted and not all(key in _GENERIC for key in wanted):
+        return wanted
+    full = [key for key in right if not is_empty(key)]
+    return full or right
+
+
+def _lent(key: str, lent: frozenset[str]) -> bool:
+    return key not in ("right", "one") and (is_empty(key) or key in lent)
+
+
+@lru_cache(maxsize=512)
+def _lent_keys(question: str, tables: tuple[str, ...]) -> frozenset[str]:
+    """The keys of the words that the question lends, and of the things that it names but does not offer."""
+    lent = question_words(question)
+    table = aliases(tables).phrases
+    found = _words(question[:1000])
+    offered = {number for word in found if stem(word) not in lent for number in table.get((word,), ())}
+    things = {number for word in found if stem(word) in lent for number in table.get((word,), ())} - offered
+    phrases = {key for key in keys(question[:1000], tables) if key.startswith("@")} - {
+        f"@{number}" for number in offered
+    }
+    figures = {word for word in found if word[0].isdigit()}
+    return lent | figures | {f"@{number}" for number in things} | phrases
+
+
+@cache
+def _directions(tables: tuple[str, ...]) -> frozenset[str]:
+    """The keys of words that name a direction together in any order: forward and to the right."""
+    return frozenset(key for word in _DIRECTIONS for key in keys(word, tables))
+
+
+def _same_person(given: list[str], right: list[str]) -> bool:
+    """A surname for the full name, and initials for given names."""
+    if not given or not right or len(given) > 6 or given[-1] != right[-1]:
+        return False
+    first, others = given[:-1], right[:-1]
+    if not first:
+        return len(right) <= 4 and not right[-1].isdigit()
+    if not others:
+        return len(first) <= 2 and (right[-1],) not in aliases(("culture",)).phrases
+    if first == others[-len(first) :]:  # García Márquez, van Gogh
+        return True
+    if others == first[: len(others)] and len(first[0]) > 1:  # a middle name more
+        return len(first) - len(others) == 1
+    remaining = iter(others)
+    matched = all(any(_same_given(name, key) for name in remaining) for key in first)
+    return matched and (len(first) == len(others) or len(first[0]) > 1)
+
+
+def _same_given(name: str, key: str) -> bool:
+    return name == key or (1 in (len(key), len(name)) and name[0] == key[0])
+
+
+def other_names(name: str, tables: tuple[str, ...]) -> list[str]:
+    """All names of the things that `name` may name, itself first."""
+    table = aliases(tables)
+    if not han.HAN.search(name):
+        numbers = _things(name, tables)
+    else:
+        bare = (name.removesuffix(tail) for tail in ("", *han.TAILS))
+        numbers = next((table.chinese[part] for part in bare if part in table.chinese), ())
+    return [name, *(form for number in numbers for form in table.forms[number])]
+
+
+def place_size(text: str) -> int:
+    """0 for what is no place in data/places.txt, 1 for a city or landmark, 2 for a country, 3 for a continent."""
+    bare = re.sub(r"^(?:the|in)\s+", "", text.strip(" ."))
+    table = aliases(("places",))
+    numbers = table.chinese.get(bare) if han.HAN.search(bare) else table.phrases.get(_words(bare))
+    if not numbers:
+        return 0
+    continent = _line("Asia") <= numbers[0] <= _line("Antarctica")
+    return 2 if numbers[0] < _line("Kabul") else 3 if continent else 1
+
+
+@cache
+def _line(name: str) -> int:
+    return [row[0] for row in rows("places.txt", "|")].index(name)
