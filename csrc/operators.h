@@ -164,11 +164,15 @@ struct PagedAttention {
   int64_t sequences;
   int heads, kv_heads, head_dim;
   float scale;
-  int64_t block_size, max_blocks;
+  int64_t queries, blocks, block_size, max_blocks;          // queries of all sequences together, blocks of the cache
   const int32_t *cu_seqlens_q, *key_lengths, *block_table;  // [sequences + 1], [sequences], [sequences, max_blocks]
   TokenHeads q;
   const void *k_cache, *v_cache;  // [blocks, block_size, kv_heads, head_dim]
   void* out;                      // [queries, heads, head_dim]
+  // On CUDA devices keys are split into equal parts: the results of each and log2 of its sum of exponentials, of which
+  // there are none when a block has all keys.
+  int64_t splits;
+  float *partial, *log2_sums;  // [splits, queries, heads, head_dim], [splits, queries, heads]
 };
 
 #define GLM4V_FOR_EACH_KERNEL(KERNEL)                        \

@@ -15,11 +15,14 @@ using Error = const char*;  // null when all is well
 // multiprocessors of an H100, fixed so that the bits of a gradient are the same on every device.
 constexpr int kPartials = 396;
 
-#define GLM4V_FOR_EACH_CUDA_KERNEL(KERNEL)   \
-  KERNEL(rms_norm, RmsNorm)                  \
-  KERNEL(rms_norm_backward, RmsNormBackward) \
-  KERNEL(swiglu, Swiglu)                     \
-  KERNEL(swiglu_backward, Swiglu)
+#define GLM4V_FOR_EACH_CUDA_KERNEL(KERNEL)                   \
+  KERNEL(rms_norm, RmsNorm)                                  \
+  KERNEL(rms_norm_backward, RmsNormBackward)                 \
+  KERNEL(swiglu, Swiglu)                                     \
+  KERNEL(swiglu_backward, Swiglu)                            \
+  KERNEL(packed_attention, PackedAttention)                  \
+  KERNEL(packed_attention_backward, PackedAttentionBackward) \
+  KERNEL(paged_attention, PagedAttention)
 
 #define GLM4V_DECLARE(name, Arguments) Error name(const Arguments&, Stream);
 GLM4V_FOR_EACH_CUDA_KERNEL(GLM4V_DECLARE)
