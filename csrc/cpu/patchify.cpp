@@ -12,7 +12,6 @@ namespace {
 
 constexpr int kPatch = 14;
 constexpr int kBand = 2 * kPatch;  // output rows at a time: one row of merge blocks
-constexpr int kFractionBits = 22;  // of a tap's weight: 32 less 8 for the pixel and 2 for overshoot
 
 constexpr int kPixels = W / 4;  // in a vector, four channels each
 
@@ -20,33 +19,19 @@ constexpr int kPixels = W / 4;  // in a vector, four channels each
 // to a whole vector of pixels.
 struct Axis {
   Axis(int64_t from, int64_t to)
-      : scale(static_cast<double>(from) / static_cast<double>(to)),
-        support(2.0 * (scale > 1.0 ? scale : 1.0)),
-        width(round_up(2 * static_cast<int64_t>(std::ceil(support)) + 1, kPixels)),
-        first(to),
-        count(to),
-        weight(to * width + W) {
+      : width(round_up(resize_width(from, to), kPixels)), first(to), count(to), weight(to * width + W) {
     Scratch<double> taps(width);
     for (int64_t i = 0; i < to; ++i) {
-      const double center = (static_cast<double>(i) + 0.5) * scale;
-      const int64_t low = static_cast<int64_t>(center - support + 0.5);
-      const int64_t high = static_cast<int64_t>(center + support + 0.5);
-      first[i] = low < 0 ? 0 : low;
-      count[i] = (high > from ? from : high) - first[i];
+      const Reach reach = resize_reach(i, from, to);
+      first[i] = reach.first;
+      count[i] = reach.count;
       double total = 0;
-      for (int64_t k = 0; k < count[i]; ++k) {
-        const double distance = static_cast<double>(k + first[i]) - center + 0.5;
-        total += taps[k] = cubic(distance / (scale > 1.0 ? scale : 1.0), -0.5);
-      }
-      for (int64_t k = 0; k < count[i]; ++k) {
-        const double fixed = taps[k] / total * (1 << kFractionBits);
-        weight[i * width + k] = static_cast<int32_t>(fixed < 0 ? fixed - 0.5 : fixed + 0.5);
-      }
-      for (int64_t k = count[i]; k < width; ++k) weight[i * width + k] = 0;
+      for (int64_t k = 0; k < reach.count; ++k) total += taps[k] = resize_tap(reach, k);
+      for (int64_t k = 0; k < reach.count; ++k) weight[i * width + k] = fixed_weight(taps[k], total);
+      for (int64_t k = reach.count; k < width; ++k) weight[i * width + k] = 0;
     }
   }
 
-  double scale, support;
   int64_t width;
   Scratch<int64_t> first, count;
   Scratch<int32_t> weight;
@@ -145,15 +130,10 @@ void write_patches(const Patchify& a, Band& band, T* out) {
       }
 }
 
-// Pillow 13 (its pull request 9549) resizes the height first where it loses more than twice the pixels the width loses.
-bool height_first(const Patchify& a) {
-  const int64_t rows_lost = a.height - a.out_height, columns_lost = a.width - a.out_width;
-  return rows_lost > 2 * (columns_lost > 0 ? columns_lost : 0);
-}
-
 template <typename T>
 void patchify_as(const Patchify& a) {
-  const bool resizes = a.height != a.out_height || a.width != a.out_width, down_first = height_first(a);
+  const bool resizes = a.height != a.out_height || a.width != a.out_width;
+  const bool down_first = height_first(a.height, a.width, a.out_height, a.out_width);
   Axis across(resizes ? a.width : 1, resizes ? a.out_width : 1);
   Axis down(resizes ? a.height : 1, resizes ? a.out_height : 1);
   const int64_t times = (a.frame_count + a.span - 1) / a.span;

@@ -10,4 +10,8 @@ GLM4V_SHARED int64_t merge_place(int64_t row, int64_t column, int64_t width) {
   return ((row / 2) * (width / 2) + column / 2) * 4 + (row % 2) * 2 + column % 2;
 }
 
+// The way back.
+GLM4V_SHARED int64_t merge_row(int64_t place, int64_t width) { return place / 4 / (width / 2) * 2 + place % 4 / 2; }
+GLM4V_SHARED int64_t merge_column(int64_t place, int64_t width) { return place / 4 % (width / 2) * 2 + place % 2; }
+
 }  // namespace glm4v::GLM4V_ISA
