@@ -47,8 +47,9 @@ struct Grid {
 };
 
 struct Grids {
-  const Grid* grid;
-  int64_t count, rows, patches;  // rows and patches of all together
+  const Grid* grid;              // on the CPU
+  const int64_t* grid_thw;       // [count, 3]: what CUDA kernels read, with values that nobody checked
+  int64_t count, rows, patches;  // rows (on the CPU) and patches of all together
 };
 
 // Queries or keys: tokens [heads, head_dim] dense, a free stride (in elements) from token to token.
@@ -97,10 +98,12 @@ struct Patchify {
   int64_t out_height, out_width;  // multiples of 28
   int span;
   float scale[3], shift[3];
-  void* out;  // [patches, 3 * span * 14 * 14]
+  void* out;      // [patches, 3 * span * 14 * 14]
+  void* scratch;  // of CUDA kernels that resize
 };
 
-// A block of logits: `columns` vocabulary entries from `first` on. Everything else is [rows], float32.
+// A block of logits: `columns` vocabulary entries from `first` on. Everything else is [rows], float32. CUDA kernels
+// leave the statistics of rows whose target is -100 as they are and set their gradients to 0.
 struct CrossEntropy {
   DType dtype;
   int64_t rows, columns, first;

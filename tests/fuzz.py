@@ -125,7 +125,17 @@ def patchify(draw: Draw) -> list[Any]:
     frames = draw.real(torch.float32, draw.randint(1, 3), *sides, 3).abs().mul(85).to(torch.uint8)
     patches = -(-len(frames) // span) * (height // 14) * (width // 14)
     out = draw.real(draw.dtype(), patches, 3 * span * 196)
-    return [frames, out, height, width, span, (0.5, 1.0, 2.0), (0.0, 1.0, -1.0)]
+    return [frames, out, frames.new_empty(0), height, width, span, (0.5, 1.0, 2.0), (0.0, 1.0, -1.0)]
+
+
+def check_cu_seqlens(draw: Draw) -> list[Any]:
+    lengths = draw.lengths(draw.size(4))
+    return [draw.cu_seqlens(lengths), sum(lengths), "cu_seqlens"]
+
+
+def check_grids(draw: Draw) -> list[Any]:
+    grids = draw.grids()
+    return [grids, int(grids.prod(1).sum())]
 
 
 def count_targets(draw: Draw) -> list[Any]:
@@ -198,7 +208,8 @@ def paged_attention(draw: Draw) -> list[Any]:
 
 CALLS: dict[str, Callable[[Draw], list[Any]]] = {
     **{f.__name__: f for f in (rms_norm, rms_norm_backward, swiglu, add_position_embedding)},
-    **{f.__name__: f for f in (add_position_embedding_backward, rope_2d, rope_3d, patchify, count_targets)},
+    **{f.__name__: f for f in (add_position_embedding_backward, check_cu_seqlens, check_grids, rope_2d, rope_3d)},
+    **{f.__name__: f for f in (patchify, count_targets)},
     **{f.__name__: f for f in (cross_entropy, cross_entropy_backward, packed_attention, packed_attention_backward)},
     **{f.__name__: f for f in (sample_tokens, paged_attention)},
     "use_isa": lambda draw: [draw.choice([*native.variants(), "sse9", ""])],

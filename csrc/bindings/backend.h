@@ -19,9 +19,10 @@ namespace py = pybind11;
 
 #ifdef GLM4V_CUDA_BINDINGS
 
-using cuda::kernels, cuda::kPartials;
+using cuda::kernels, cuda::kPartials, cuda::patchify_scratch;
 inline constexpr bool kHasFloat16 = true;
-#ifdef GLM4V_EMULATOR  // the emulator's device memory is the CPU's
+inline constexpr bool kReadsValues = false;  // what tensors hold: to read it would be to wait for the device
+#ifdef GLM4V_EMULATOR                        // the emulator's device memory is the CPU's
 inline constexpr const char *kIsHere = "is_cpu", *kHere = "the CPU's memory";
 #else
 inline constexpr const char *kIsHere = "is_cuda", *kHere = "a CUDA device's memory";
@@ -48,6 +49,9 @@ void def(py::module_& m, const char* name, void (*f)(A...), const char* doc = ""
 #else
 
 inline constexpr bool kHasFloat16 = false;
+inline constexpr bool kReadsValues = true;
+
+inline int64_t patchify_scratch(const Patchify&) { return 0; }
 inline constexpr const char *kIsHere = "is_cpu", *kHere = "the CPU's memory";
 
 template <typename Arguments>

@@ -53,6 +53,12 @@ PYBIND11_MODULE(_cpu, m) {
         return all;
       },
       "Instruction sets in this binary: name -> (floats in a vector, whether this machine runs it).");
+  m.def(
+      "check_cu_seqlens",
+      [](py::object cu_seqlens, int64_t tokens, const std::string& name) {
+        expect_cu_seqlens(view(cu_seqlens, name.c_str()), tokens);
+      },
+      "Raises where cu_seqlens does not hold this many tokens.");
   m.def("keep_freed_memory", keep_freed_memory,
         "Freed memory of any size stays with the process for its next allocation instead of going back to the system "
         "page by page. False where the C library is not glibc.");

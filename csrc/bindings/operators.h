@@ -1,18 +1,13 @@
-// What the binding files share: the grids of images checked and numbered through, and the list of all bindings.
+// What the binding files share: the heads of queries and keys, and the list of all bindings.
 #pragma once
 
 #include <array>
-#include <vector>
 
 #include <pybind11/stl.h>
 
 #include "view.h"
 
 namespace glm4v {
-
-// grid_thw int64 [N, 3]: positive, height and width even, patches of all together `patches`.
-std::vector<Grid> read_grids(const View& grid_thw, int64_t patches);
-Grids all_of(const std::vector<Grid>& grids);
 
 // q [T, H, D], k [T, Hkv, D] and their outputs fit each other; returns D, 1 to 256.
 int64_t expect_heads(const View& q, const View& k, const View& q_out, const View& k_out);

@@ -161,11 +161,12 @@ void sample_tokens(py::object logits_, float temperature, float top_p, float rep
 }  // namespace
 
 void bind_text(py::module_& m) {
-  m.def("rope_3d", rope_3d);
-  m.def("count_targets", count_targets, "How many targets are not -100; raises where one is out of the vocabulary.");
-  m.def("cross_entropy", cross_entropy);
-  m.def("cross_entropy_backward", cross_entropy_backward);
-  m.def("sample_tokens", sample_tokens);
+  def(m, "rope_3d", rope_3d);
+  def(m, "cross_entropy", cross_entropy);
+  def(m, "cross_entropy_backward", cross_entropy_backward);
+  def(m, "sample_tokens", sample_tokens);
+  if constexpr (kReadsValues)
+    m.def("count_targets", count_targets, "How many targets are not -100; raises where one is out of the vocabulary.");
 }
 
 }  // namespace glm4v

@@ -92,6 +92,10 @@ DEVICE T shuffle_up(T value, int distance) {  // lanes below `distance` keep the
 }
 DEVICE uint32_t ballot(bool value) { return __ballot_sync(0xffffffff, value); }
 
+// The numbers of the lowest and the highest bit that are set.
+DEVICE int lowest_bit(uint32_t bits) { return __ffs(static_cast<int>(bits)) - 1; }
+DEVICE int highest_bit(uint32_t bits) { return 31 - __clz(static_cast<int>(bits)); }
+
 // memory --------------------------------------------------------------------------------------------------------------
 
 // The block's shared memory, starting at a multiple of 1024 bytes.
@@ -316,9 +320,21 @@ DEVICE void store(T* to, const float (&value)[N]) {
 }
 
 // Sums and maxima over a warp; every lane gets the same bits.
-DEVICE float warp_sum(float x) {
+template <typename T>
+DEVICE T warp_sum(T x) {
 #pragma unroll
   for (int mask = 16; mask > 0; mask /= 2) x += shuffle_xor(x, mask);
+  return x;
+}
+
+// The sum over the lanes up to each.
+template <typename T>
+DEVICE T sum_up_to(T x) {
+#pragma unroll
+  for (int distance = 1; distance < 32; distance *= 2) {
+    const T before = shuffle_up(x, distance);
+    if (lane_index() >= distance) x += before;
+  }
   return x;
 }
 

@@ -25,6 +25,9 @@ constexpr int kPartials = 396;
 GLM4V_FOR_EACH_CUDA_KERNEL(GLM4V_DECLARE)
 #undef GLM4V_DECLARE
 
+// Bytes of scratch that patchify needs: the pixels after each axis that it resizes, and the taps.
+int64_t patchify_scratch(const Patchify&);
+
 struct Kernels {
 #define GLM4V_MEMBER(name, Arguments) Error (*name)(const Arguments&, Stream) = cuda::name;
   GLM4V_FOR_EACH_CUDA_KERNEL(GLM4V_MEMBER)

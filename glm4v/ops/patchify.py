@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from glm4v.ops.library import check_dtype, define, native
+from glm4v.ops.library import MODULES, check_device, check_dtype, define, native, native_for
 from glm4v.ops.reference import PATCH, Patches
 
 BLOCK = 2 * PATCH  # sides are multiples of it: 2x2 patches merge into one token
@@ -20,7 +20,8 @@ def patchify(
 ) -> Patches:
     """Patches of still images and videos.
 
-    images: uint8 on the CPU, [H, W, 3] (a still image) or [F, H, W, 3] (a video; an odd F repeats its last frame).
+    images: uint8, all on the CPU or on one CUDA device, [H, W, 3] (a still image) or [F, H, W, 3] (a video; an odd F
+    repeats its last frame).
     mean, std: of the channels, on pixels divided by 255. sizes: (height, width) in pixels of each, multiples of 28;
     images of another size are resized (bicubic, antialiased, equal to Pillow 13 to the bit). dtype: of the patches.
     Returns Patches: image_patches [Pi, 3*1*14*14] and video_patches [Pv, 3*2*14*14] in merge order, elements ordered
@@ -37,16 +38,18 @@ def patchify(
         raise ValueError(f"std: is {tuple(std)}; expected positive numbers")
     if dtype not in (torch.float32, torch.bfloat16, torch.float16):
         raise ValueError(f"dtype: is {dtype}; expected float32, bfloat16 or float16")
+    for i, image in enumerate(images):
+        check_device("images[0]", images[0], **{f"images[{i}]": image})
     targets = [size for i, image in enumerate(images) for size in target_size(f"images[{i}]", image, sizes, i)]
     if not images:  # without a tensor the dispatcher knows no device
-        return Patches(*empty_patches([], list(mean), list(std), [], dtype))
+        return Patches(*empty_patches([], [], dtype))
     return Patches(*_patchify(list(images), list(mean), list(std), targets, dtype))
 
 
 def target_size(name: str, image: Tensor, sizes: Sequence[tuple[int, int]] | None, index: int) -> tuple[int, int]:
     check_dtype(name, image, torch.uint8)
-    if image.device.type not in ("cpu", "meta"):
-        raise ValueError(f"{name}: is on {image.device}; expected a CPU tensor")
+    if image.device.type != "meta" and not MODULES.get(image.device.type):
+        raise ValueError(f"{name}: is on {image.device}, for which this build has no kernels; expected a CPU tensor")
     if image.ndim not in (3, 4) or image.shape[-1] != 3 or 0 in image.shape:
         raise ValueError(f"{name}: has shape {list(image.shape)}; expected [H, W, 3] or [F, H, W, 3], none empty")
     height, width = sizes[index] if sizes is not None else image.shape[-3:-1]
@@ -76,13 +79,26 @@ def shapes_of(grids: tuple[list[tuple[int, int, int]], ...]) -> list[tuple[int, 
     return [(sum(t * h * w for t, h, w in part), 3 * span * PATCH * PATCH) for span, part in enumerate(grids, start=1)]
 
 
-def empty_patches(
-    images: list[Tensor], mean: list[float], std: list[float], sizes: list[int], dtype: torch.dtype
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def empty_patches(images: list[Tensor], sizes: list[int], dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    device = images[0].device if images else torch.device("cpu")
     grids = grids_of(images, sizes)
-    stills, videos = (torch.empty(shape, dtype=dtype) for shape in shapes_of(grids))
-    still_grids, video_grids = (torch.tensor(part, dtype=torch.int64).view(-1, 3) for part in grids)
+    stills, videos = (torch.empty(shape, dtype=dtype, device=device) for shape in shapes_of(grids))
+    still_grids, video_grids = (torch.tensor(part, dtype=torch.int64, device="cpu").view(-1, 3) for part in grids)
+    if device.type == "cuda":  # from pinned memory: the host does not wait
+        still_grids, video_grids = (g.pin_memory().to(device, non_blocking=True) for g in (still_grids, video_grids))
     return stills, videos, still_grids, video_grids
+
+
+def scratch_for(frames: Tensor, height: int, width: int) -> Tensor:
+    """What CUDA kernels need to resize `frames`: room for the pixels after either axis and for the taps.
+
+    An axis has at most nine 32-bit numbers of taps a pixel of its longer side; 64 bytes are for alignment.
+    """
+    count, rows, columns, _ = frames.shape
+    if native_for(frames) is native or (rows, columns) == (height, width):
+        return frames.new_empty(0)
+    rows, columns = max(rows, height), max(columns, width)
+    return frames.new_empty(2 * count * rows * columns * 3 + 9 * 4 * (rows + columns) + 64)
 
 
 def meta(
@@ -94,13 +110,14 @@ def meta(
     return stills, videos, still_grids, video_grids
 
 
-def cpu_patchify(
+def run_patchify(
     images: list[Tensor], mean: list[float], std: list[float], sizes: list[int], dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    if dtype == torch.float16:
-        stills, videos, *grids = cpu_patchify(images, mean, std, sizes, torch.float32)
+    module = native_for(images[0])
+    if dtype == torch.float16 and module is native:
+        stills, videos, *grids = run_patchify(images, mean, std, sizes, torch.float32)
         return stills.half(), videos.half(), *grids  # type: ignore[return-value]
-    out = empty_patches(images, mean, std, sizes, dtype)
+    out = empty_patches(images, sizes, dtype)
     scale = tuple(1 / (255 * s) for s in std)
     shift = tuple(-m / s for m, s in zip(mean, std, strict=True))
     start = {3: 0, 4: 0}
@@ -108,8 +125,8 @@ def cpu_patchify(
         t, h, w = grid_of(image, height, width)
         span = image.ndim - 2
         rows = out[span - 1][start[image.ndim] :][: t * h * w]
-        frames = image if image.ndim == 4 else image[None]
-        native.patchify(frames.contiguous(), rows, height, width, span, scale, shift)
+        frames = (image if image.ndim == 4 else image[None]).contiguous()
+        module.patchify(frames, rows, scratch_for(frames, height, width), height, width, span, scale, shift)
         start[image.ndim] += t * h * w
     return out
 
@@ -117,6 +134,7 @@ def cpu_patchify(
 _patchify = define(
     "patchify(Tensor[] images, float[] mean, float[] std, int[] sizes, ScalarType dtype) "
     "-> (Tensor, Tensor, Tensor, Tensor)",
-    cpu_patchify,
+    run_patchify,
     meta,
+    cuda=True,
 )

@@ -87,6 +87,9 @@ DEVICE uint32_t ballot(bool value) {
   return mine.taken;
 }
 
+DEVICE int lowest_bit(uint32_t bits) { return __builtin_ctz(bits); }
+DEVICE int highest_bit(uint32_t bits) { return 31 - __builtin_clz(bits); }
+
 DEVICE uint8_t* shared_memory() { return machine.shared(); }
 
 template <int kBytes>
