@@ -19,7 +19,9 @@ constexpr int kPartials = 396;
   KERNEL(rms_norm, RmsNorm)                  \
   KERNEL(rms_norm_backward, RmsNormBackward) \
   KERNEL(swiglu, Swiglu)                     \
-  KERNEL(swiglu_backward, Swiglu)
+  KERNEL(swiglu_backward, Swiglu)            \
+  KERNEL(rope_2d, Rope2d)                    \
+  KERNEL(rope_3d, Rope3d)
 
 #define GLM4V_DECLARE(name, Arguments) Error name(const Arguments&, Stream);
 GLM4V_FOR_EACH_CUDA_KERNEL(GLM4V_DECLARE)
