@@ -15,13 +15,15 @@ using Error = const char*;  // null when all is well
 // multiprocessors of an H100, fixed so that the bits of a gradient are the same on every device.
 constexpr int kPartials = 396;
 
-#define GLM4V_FOR_EACH_CUDA_KERNEL(KERNEL)   \
-  KERNEL(rms_norm, RmsNorm)                  \
-  KERNEL(rms_norm_backward, RmsNormBackward) \
-  KERNEL(swiglu, Swiglu)                     \
-  KERNEL(swiglu_backward, Swiglu)            \
-  KERNEL(rope_2d, Rope2d)                    \
-  KERNEL(rope_3d, Rope3d)
+#define GLM4V_FOR_EACH_CUDA_KERNEL(KERNEL)                   \
+  KERNEL(rms_norm, RmsNorm)                                  \
+  KERNEL(rms_norm_backward, RmsNormBackward)                 \
+  KERNEL(swiglu, Swiglu)                                     \
+  KERNEL(swiglu_backward, Swiglu)                            \
+  KERNEL(rope_2d, Rope2d)                                    \
+  KERNEL(rope_3d, Rope3d)                                    \
+  KERNEL(add_position_embedding, PositionEmbedding)          \
+  KERNEL(add_position_embedding_backward, PositionEmbedding)
 
 #define GLM4V_DECLARE(name, Arguments) Error name(const Arguments&, Stream);
 GLM4V_FOR_EACH_CUDA_KERNEL(GLM4V_DECLARE)
