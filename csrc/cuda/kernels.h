@@ -23,7 +23,8 @@ constexpr int kPartials = 396;
   KERNEL(rope_2d, Rope2d)                                    \
   KERNEL(rope_3d, Rope3d)                                    \
   KERNEL(add_position_embedding, PositionEmbedding)          \
-  KERNEL(add_position_embedding_backward, PositionEmbedding)
+  KERNEL(add_position_embedding_backward, PositionEmbedding) \
+  KERNEL(patchify, Patchify)
 
 #define GLM4V_DECLARE(name, Arguments) Error name(const Arguments&, Stream);
 GLM4V_FOR_EACH_CUDA_KERNEL(GLM4V_DECLARE)
