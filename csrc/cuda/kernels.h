@@ -24,7 +24,9 @@ constexpr int kPartials = 396;
   KERNEL(rope_3d, Rope3d)                                    \
   KERNEL(add_position_embedding, PositionEmbedding)          \
   KERNEL(add_position_embedding_backward, PositionEmbedding) \
-  KERNEL(patchify, Patchify)
+  KERNEL(patchify, Patchify)                                 \
+  KERNEL(cross_entropy, CrossEntropy)                        \
+  KERNEL(cross_entropy_backward, CrossEntropy)
 
 #define GLM4V_DECLARE(name, Arguments) Error name(const Arguments&, Stream);
 GLM4V_FOR_EACH_CUDA_KERNEL(GLM4V_DECLARE)

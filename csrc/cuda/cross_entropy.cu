@@ -1,0 +1,136 @@
+// The epilogues of linear_cross_entropy on one block of logits: running statistics going forward; going back, the
+// logits turn into their gradients in place. With z the logits over the temperature, p = softmax(z), H its entropy:
+//   d log p_t / dz_j = [j = t] - p_j        dH / dz_j = -p_j (log p_j + H)
+// Bound by memory: a block of threads has a row and reads it once. Rows without a target are not read: which they are
+// only the device knows.
+#include "device.h"
+
+namespace glm4v::cuda {
+namespace {
+
+constexpr int64_t kIgnore = -100;
+constexpr float kLog2E = 1.44269504f;
+
+DEVICE float exponential(float x) { return exp2_fast(x * kLog2E); }
+
+// Of the numbers z seen so far: m = max z, s = sum e^(z - m), u = sum e^(z - m) (z - m).
+struct Statistics {
+  float m = -INFINITY, s = 0, u = 0;
+
+  DEVICE void move_to(float maximum) {
+    if (s != 0) {  // else m may be -inf
+      const float scale = exponential(m - maximum);
+      u = scale * (u + s * (m - maximum));
+      s *= scale;
+    }
+    m = maximum;
+  }
+
+  template <int N>
+  DEVICE void add(const float (&z)[N]) {
+    float most = z[0];
+    for (int j = 1; j < N; ++j) most = z[j] > most ? z[j] : most;
+    if (most > m) move_to(most);
+    for (int j = 0; j < N; ++j) {
+      const float e = exponential(z[j] - m);
+      s += e;
+      u += e * (z[j] - m);
+    }
+  }
+
+  DEVICE void add(Statistics other) {
+    const float most = other.m > m ? other.m : m;
+    move_to(most);
+    other.move_to(most);
+    s += other.s;
+    u += other.u;
+  }
+
+  DEVICE void add_warp() {
+    for (int mask = 16; mask > 0; mask /= 2)
+      add(Statistics{shuffle_xor(m, mask), shuffle_xor(s, mask), shuffle_xor(u, mask)});
+  }
+};
+
+template <typename T, int N>
+struct Forward {
+  static constexpr int kThreads = 128, kMinBlocks = 8, kRegisters = 64, kArch = 80, kWarps = kThreads / 32;
+  static constexpr int kSharedBytes = kWarps * sizeof(Statistics);
+
+  static DEVICE void run(const CrossEntropy& a) {
+    const int64_t row = block_index().x, target = a.targets[row];
+    if (target == kIgnore) return;
+    const T* const logits = static_cast<const T*>(a.logits) + row * a.columns;
+    Statistics seen;
+#pragma unroll 2
+    for (int64_t i = thread_index() * N; i < a.columns; i += kThreads * N) {
+      float z[N];
+      load(z, logits + i);
+      for (int j = 0; j < N; ++j) z[j] *= a.inverse_temperature;
+      seen.add(z);
+    }
+    seen.add_warp();
+    Statistics* const of_warp = shared<Statistics>(0);
+    if (lane_index() == 0) of_warp[warp_index()] = seen;
+    sync_threads();
+    if (thread_index() != 0) return;
+    seen = Statistics{a.maximum[row], a.sum[row], a.weighted[row]};
+    for (int warp = 0; warp < kWarps; ++warp) seen.add(of_warp[warp]);
+    a.maximum[row] = seen.m;
+    a.sum[row] = seen.s;
+    a.weighted[row] = seen.u;
+    if (target >= a.first && target - a.first < a.columns)
+      a.picked[row] = to_float(logits[target - a.first]) * a.inverse_temperature;
+  }
+};
+
+template <typename T, int N>
+struct Backward {
+  static constexpr int kThreads = 128, kMinBlocks = 8, kRegisters = 64, kArch = 80, kSharedBytes = 0;
+
+  static DEVICE void run(const CrossEntropy& a) {
+    const int64_t row = block_index().x, target = a.targets[row];
+    T* const logits = static_cast<T*>(a.logits) + row * a.columns;
+    if (target == kIgnore) {
+      const float zero[N] = {};
+      for (int64_t i = thread_index() * N; i < a.columns; i += kThreads * N) store(logits + i, zero);
+      return;
+    }
+    const float lse = a.log_sum_exp[row], entropy = a.entropy[row];
+    const float of_log_prob = a.grad_log_probs[row] * a.inverse_temperature;
+    const float of_entropy = a.grad_entropy[row] * a.inverse_temperature;
+    const int64_t here = target - a.first;
+#pragma unroll 2
+    for (int64_t i = thread_index() * N; i < a.columns; i += kThreads * N) {
+      float z[N];
+      load(z, logits + i);
+      for (int j = 0; j < N; ++j) {
+        const float log_p = z[j] * a.inverse_temperature - lse, p = exponential(log_p);
+        const float of_target = i + j == here ? of_log_prob * -expm1f(log_p) : of_log_prob * -p;
+        z[j] = of_target - of_entropy * p * (log_p + entropy);
+      }
+      store(logits + i, z);
+    }
+  }
+};
+
+template <template <typename, int> typename Kernel>
+Error launch_rows(const CrossEntropy& a, Stream stream) {
+  return for_float(a.dtype, [&](auto element) {
+    using T = decltype(element);
+    const auto with = [&](auto kernel) {
+      return launch<decltype(kernel)>({a.columns ? a.rows : 0}, decltype(kernel)::kSharedBytes, stream, a);
+    };
+    if (whole_vectors(a.columns * static_cast<int64_t>(sizeof(T)), static_cast<const void*>(a.logits)))
+      return with(Kernel<T, 16 / sizeof(T)>{});
+    return with(Kernel<T, 1>{});
+  });
+}
+
+}  // namespace
+
+Error cross_entropy(const CrossEntropy& a, Stream stream) { return launch_rows<Forward>(a, stream); }
+
+Error cross_entropy_backward(const CrossEntropy& a, Stream stream) { return launch_rows<Backward>(a, stream); }
+
+}  // namespace glm4v::cuda
