@@ -26,7 +26,8 @@ constexpr int kPartials = 396;
   KERNEL(add_position_embedding_backward, PositionEmbedding) \
   KERNEL(patchify, Patchify)                                 \
   KERNEL(cross_entropy, CrossEntropy)                        \
-  KERNEL(cross_entropy_backward, CrossEntropy)
+  KERNEL(cross_entropy_backward, CrossEntropy)               \
+  KERNEL(sample_tokens, SampleTokens)
 
 #define GLM4V_DECLARE(name, Arguments) Error name(const Arguments&, Stream);
 GLM4V_FOR_EACH_CUDA_KERNEL(GLM4V_DECLARE)
