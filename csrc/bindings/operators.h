@@ -24,6 +24,8 @@ inline void bind_cuda(py::module_& m) {
   m.attr("compiler") = GLM4V_CUDA_COMPILER;
   m.attr("source_hash") = GLM4V_SOURCE_HASH;
   bind_norms(m);
+  bind_vision(m);
+  bind_text(m);
 }
 #endif
 

@@ -104,6 +104,18 @@ def say_slower(device: str, cuda: bool) -> None:
     )
 
 
+CHECKS = os.environ.get("GLM4V_CHECK") == "1"
+
+
+def check_values(check: str, values: Tensor, *rest: Any) -> None:
+    """With GLM4V_CHECK=1, holds the values of an index tensor to what the CPU's kernels ask: ValueError, the same text.
+
+    CUDA kernels only clamp such values; reading them waits for the device. `check`: a function of `glm4v._cpu`.
+    """
+    if CHECKS and native_for(values) is not native:
+        getattr(native, check)(values.cpu().contiguous(), *rest)
+
+
 def define(
     schema: str,
     kernel: Callable[..., Any],

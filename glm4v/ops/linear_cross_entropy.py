@@ -2,7 +2,8 @@
 
 The vocabulary is walked in blocks. Going forward a native epilogue keeps running maximum, sum and weighted sum of each
 row; going back the block's logits are computed again and turned into their gradients in place, unless there are so few
-that all are kept. Tokens without a target are left out first, so they cost nothing.
+that all are kept. On the CPU tokens without a target are left out first, so they cost nothing; on a GPU, where to count
+them would be to wait, the epilogues pass them over.
 """
 
 import math
@@ -12,12 +13,24 @@ import torch
 from torch import Tensor
 
 from glm4v.ops import reference
-from glm4v.ops.library import check_device, check_dtype, check_float, check_like, check_shape, define, native
+from glm4v.ops.library import (
+    check_device,
+    check_dtype,
+    check_float,
+    check_like,
+    check_shape,
+    check_values,
+    define,
+    native,
+    native_for,
+)
 from glm4v.ops.linear import product, widens
 from glm4v.ops.reference import IGNORE
 
 TOKENS, VOCABULARY = 1024, 1024  # a block: 4 MB of logits in float32, at a width of 4096 16 MB of weight gradient
+GPU_TOKENS, GPU_BYTES = 8192, 56 << 20  # a block there: 3,584 entries in bfloat16, 58.7 of the 64 MB it may take
 KEPT = 1 << 22  # as many logits in all are kept for the backward pass
+ADDS_WIDE = hasattr(torch.ops.aten.addmm, "dtype_out")  # torch 2.8: products of 16 bits are added up in float32
 
 
 def linear_cross_entropy(
@@ -59,17 +72,35 @@ def kept_logits(x: Tensor, weight: Tensor) -> Tensor:
     return x.new_empty(tokens if whole else 0, vocabulary, dtype=product_type(x))
 
 
-def tiles(tokens: int, vocabulary: int, whole: bool) -> tuple[list[slice], list[slice]]:
+def tile(x: Tensor) -> tuple[int, int]:
+    """How many tokens and entries of the vocabulary a block has.
+
+    On a GPU as many entries as memory allows, since x's gradient in float32 is read and written once for each block;
+    several blocks of tokens add the weight's gradient up in float32 too.
+    """
+    if x.device.type == "cpu":
+        return TOKENS, VOCABULARY
+    tokens = max(1, min(x.shape[0], GPU_TOKENS))
+    entry = tokens * product_type(x).itemsize + (4 * x.shape[1] if x.shape[0] > tokens else 0)
+    return tokens, max(256, GPU_BYTES // entry // 256 * 256)
+
+
+def tiles(x: Tensor, weight: Tensor, whole: bool) -> tuple[list[slice], list[slice]]:
     """Blocks of tokens and of the vocabulary: one of each where all logits are kept."""
     if whole:
-        return [slice(0, tokens)], [slice(0, vocabulary)]
-    return blocks(tokens, TOKENS), blocks(vocabulary, VOCABULARY)
+        return [slice(0, x.shape[0])], [slice(0, weight.shape[0])]
+    tokens, vocabulary = tile(x)
+    return blocks(x.shape[0], tokens), blocks(weight.shape[0], vocabulary)
 
 
 def with_targets(
     targets: Tensor, vocabulary: int, *tensors: Tensor
 ) -> tuple[Tensor | None, Tensor, tuple[Tensor, ...]]:
-    """Which tokens have a target (None: all), their targets, and the rows of `tensors` that belong to them."""
+    """Which tokens have a target (None: all, or only the device knows), their targets, and the rows of `tensors` that
+    belong to them."""
+    if native_for(targets) is not native:
+        check_values("count_targets", targets, vocabulary)
+        return None, targets.contiguous(), tensors
     if native.count_targets(targets.contiguous(), vocabulary) == targets.shape[0]:
         return None, targets.contiguous(), tensors
     rows = (targets != IGNORE).nonzero()[:, 0]
@@ -86,31 +117,35 @@ def scattered(rows: Tensor | None, values: Tensor, count: int) -> Tensor:
 # kernels ------------------------------------------------------------------------------------------------------------
 
 
-def cpu_forward(x: Tensor, weight: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, ...]:
+def run_forward(x: Tensor, weight: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, ...]:
     rows, picked_targets, (x_rows,) = with_targets(targets, weight.shape[0], x)
     dtype, kept = product_type(x), kept_logits(x, weight)
-    kept[len(x_rows) :] = 0  # of tokens without a target: equal calls give equal bits
+    kept[len(x_rows) :].zero_()  # of tokens without a target: equal calls give equal bits
     whole = len(kept) > 0
-    token_blocks, vocabulary_blocks = tiles(len(x_rows), len(weight), whole)
-    statistics = torch.zeros(4, x_rows.shape[0])  # running maximum, sum, weighted sum, the target's logit
-    statistics[0] = -math.inf
+    token_blocks, vocabulary_blocks = tiles(x_rows, weight, whole)
+    # running maximum, sum, weighted sum, the target's logit
+    statistics = x.new_zeros(4, x_rows.shape[0], dtype=torch.float32)
+    statistics[0].fill_(-math.inf)
     for vocabulary in vocabulary_blocks:
         weight_block = weight[vocabulary].to(dtype)
         for tokens in token_blocks:
             logits = product(x_rows[tokens].to(dtype), weight_block)
             if whole:
                 kept[tokens] = logits
-            native.cross_entropy(
+            native_for(x).cross_entropy(
                 logits, picked_targets[tokens], statistics[:, tokens], vocabulary.start, 1 / temperature
             )
+            del logits  # before the next ones come: on a GPU they take most of the memory
     maximum, total, weighted, picked = statistics
     log_total = total.log()
     log_sum_exp = maximum + log_total
     values = (picked - log_sum_exp, log_total - weighted / total, log_sum_exp)
+    if native_for(x) is not native:
+        values = tuple(v.masked_fill(targets == IGNORE, 0) for v in values)
     return *(scattered(rows, v, x.shape[0]) for v in values), kept
 
 
-def cpu_backward(
+def run_backward(
     grad_log_probs: Tensor, grad_entropy: Tensor, x: Tensor, weight: Tensor, targets: Tensor, entropy: Tensor,
     log_sum_exp: Tensor, kept: Tensor, temperature: float, need_x: bool, need_weight: bool,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
@@ -120,32 +155,38 @@ def cpu_backward(
     if not len(x_rows):
         return x.new_zeros(x.shape if need_x else (0,)), weight.new_zeros(weight.shape if need_weight else (0,))
     dtype = product_type(x)
-    grad_x = torch.empty(x_rows.shape if need_x else (0,), dtype=torch.float32)
+    grad_x = x.new_empty(x_rows.shape if need_x else (0,), dtype=torch.float32)
     grad_weight = weight.new_empty(weight.shape if need_weight else (0,))
-    token_blocks, vocabulary_blocks = tiles(len(x_rows), len(weight), len(kept) > 0)
+    token_blocks, vocabulary_blocks = tiles(x_rows, weight, len(kept) > 0)
     for vocabulary in vocabulary_blocks:
         weight_block = weight[vocabulary].to(dtype)
         if need_weight:
             result = grad_weight[vocabulary]
-            total = result if result.dtype == torch.float32 else torch.empty(result.shape, dtype=torch.float32)
+            at_once = len(token_blocks) == 1 and result.dtype == dtype  # the product itself rounds, once
+            direct = at_once or result.dtype == torch.float32
+            total = result if direct else torch.empty_like(result, dtype=torch.float32)
         for tokens in token_blocks:
             x_block = x_rows[tokens].to(dtype)
             logits = kept[tokens].clone() if len(kept) else product(x_block, weight_block)
-            native.cross_entropy_backward(
+            native_for(x).cross_entropy_backward(
                 logits, picked_targets[tokens], *(s[tokens] for s in statistics), vocabulary.start, 1 / temperature
             )  # the logits now hold their gradients
             if need_x:
                 accumulate(grad_x[tokens], logits, weight_block.T, fresh=vocabulary.start == 0)
             if need_weight:
                 accumulate(total, logits.T, x_block.T, fresh=tokens.start == 0)
+            del logits
         if need_weight and total is not result:
             result.copy_(total)
     return scattered(rows, grad_x.to(x.dtype), x.shape[0]) if need_x else grad_x.to(x.dtype), grad_weight
 
 
 def accumulate(total: Tensor, a: Tensor, b: Tensor, fresh: bool) -> None:
-    """total += a @ b.T in float32; where it is `fresh`, total = a @ b.T."""
-    if fresh:
+    """total += a @ b.T; where it is `fresh`, total = a @ b.T."""
+    if a.device.type != "cpu" and (total.dtype == a.dtype or ADDS_WIDE):
+        wide: dict[str, Any] = {} if total.dtype == a.dtype else {"out_dtype": total.dtype}
+        torch.addmm(total, a, b.T, beta=0 if fresh else 1, out=total, **wide)
+    elif fresh:
         total.copy_(product(a, b))
     else:
         total.add_(product(a, b))
@@ -155,11 +196,12 @@ _backward = define(
     "linear_cross_entropy_backward(Tensor grad_log_probs, Tensor grad_entropy, Tensor x, Tensor weight, Tensor "
     "targets, Tensor entropy, Tensor log_sum_exp, Tensor kept, float temperature, bool need_x, bool need_weight) "
     "-> (Tensor, Tensor)",
-    cpu_backward,
+    run_backward,
     lambda grad_log_probs, grad_entropy, x, weight, *rest: (
         x.new_empty(x.shape if rest[-2] else (0,)),  # need_x
         weight.new_empty(weight.shape if rest[-1] else (0,)),  # need_weight
     ),
+    cuda=True,
 )
 
 
@@ -186,7 +228,7 @@ def twin(x: Tensor, weight: Tensor, targets: Tensor, temperature: float) -> tupl
 _linear_cross_entropy = define(
     "linear_cross_entropy(Tensor x, Tensor weight, Tensor targets, float temperature) "
     "-> (Tensor, Tensor, Tensor, Tensor)",
-    cpu_forward,
+    run_forward,
     lambda x, weight, targets, temperature: (
         *(x.new_empty(x.shape[0], dtype=torch.float32) for _ in range(3)),
         kept_logits(x, weight),
@@ -194,4 +236,5 @@ _linear_cross_entropy = define(
     twin,
     backward,
     setup,
+    cuda=True,
 )

@@ -1,8 +1,8 @@
 """The 3D patch convolution, whose stride is its kernel, as a matrix product.
 
 A still image is two equal frames: its two temporal weight slices are summed once (in float32), which halves the work;
-its gradient goes to both slices. The folded weight is never rounded to bfloat16, which would cost half as much error
-again: bfloat16 patches of still images are doubled where the CPU multiplies bfloat16, else widened, a block at a time.
+its gradient goes to both slices. The folded weight is never rounded to 16 bits, which would cost half as much error
+again: patches of still images are doubled where the device multiplies their type, else widened, a block at a time.
 """
 
 from typing import Any
@@ -49,12 +49,15 @@ def doubled(patches: Tensor, shape: torch.Size) -> Tensor:
     return one_frame.expand(-1, -1, frames, -1).flatten(1)
 
 
-def multiplies_bfloat16(x: Tensor) -> bool:
-    return x.dtype == torch.bfloat16 and not widens(x)
+def multiplies_half(x: Tensor) -> bool:
+    """Whether the 16-bit type of `x` is multiplied as it is."""
+    if x.device.type == "cpu":
+        return x.dtype == torch.bfloat16 and not widens(x)
+    return x.dtype != torch.float32
 
 
-def cpu_patch_embed(patches: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    if multiplies_bfloat16(patches):
+def run_patch_embed(patches: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    if multiplies_half(patches):
         matrix, offset = weight.flatten(1), bias
         operand = lambda block: doubled(block, weight.shape)
     else:
@@ -68,8 +71,8 @@ def cpu_patch_embed(patches: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return out
 
 
-def cpu_grad_weight(grad: Tensor, patches: Tensor, weight: Tensor) -> Tensor:
-    if multiplies_bfloat16(patches):
+def run_grad_weight(grad: Tensor, patches: Tensor, weight: Tensor) -> Tensor:
+    if multiplies_half(patches):
         total = grad.T @ patches  # float32 inside, rounded once
     else:
         total = grad.new_zeros(weight.shape[0], patches.shape[1], dtype=torch.float32)
@@ -82,8 +85,9 @@ def cpu_grad_weight(grad: Tensor, patches: Tensor, weight: Tensor) -> Tensor:
 
 _grad_weight = define(
     "patch_embed_grad_weight(Tensor grad, Tensor patches, Tensor weight) -> Tensor",
-    cpu_grad_weight,
+    run_grad_weight,
     lambda grad, patches, weight: weight.new_empty(weight.shape),
+    cuda=True,
 )
 
 
@@ -104,9 +108,10 @@ def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 _patch_embed = define(
     "patch_embed(Tensor patches, Tensor weight, Tensor bias) -> Tensor",
-    cpu_patch_embed,
+    run_patch_embed,
     lambda patches, weight, bias: patches.new_empty(patches.shape[0], weight.shape[0]),
     reference.patch_embed,
     backward,
     setup,
+    cuda=True,
 )

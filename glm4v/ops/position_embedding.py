@@ -12,8 +12,9 @@ from glm4v.ops.library import (
     check_float,
     check_like,
     check_shape,
+    check_values,
     define,
-    native,
+    native_for,
     through_float32,
 )
 
@@ -38,23 +39,25 @@ def add_position_embedding(x: Tensor, table: Tensor, grid_thw: Tensor) -> Tensor
 
 
 @through_float32
-def cpu_add_position_embedding(x: Tensor, table: Tensor, grid_thw: Tensor) -> Tensor:
+def run_add_position_embedding(x: Tensor, table: Tensor, grid_thw: Tensor) -> Tensor:
     out = x.new_empty(x.shape)
-    native.add_position_embedding(x.contiguous(), table.contiguous(), grid_thw.contiguous(), out)
+    check_values("check_grids", grid_thw, x.shape[0])
+    native_for(x).add_position_embedding(x.contiguous(), table.contiguous(), grid_thw.contiguous(), out)
     return out
 
 
 @through_float32
-def cpu_backward(grad: Tensor, grid_thw: Tensor, entries: int) -> Tensor:
+def run_backward(grad: Tensor, grid_thw: Tensor, entries: int) -> Tensor:
     grad_table = grad.new_empty(entries, grad.shape[1], dtype=torch.float32)
-    native.add_position_embedding_backward(grad.contiguous(), grid_thw.contiguous(), grad_table)
+    native_for(grad).add_position_embedding_backward(grad.contiguous(), grid_thw.contiguous(), grad_table)
     return grad_table.to(grad.dtype)
 
 
 _backward = define(
     "add_position_embedding_backward(Tensor grad, Tensor grid_thw, int entries) -> Tensor",
-    cpu_backward,
+    run_backward,
     lambda grad, grid_thw, entries: grad.new_empty(entries, grad.shape[1]),
+    cuda=True,
 )
 
 
@@ -71,9 +74,10 @@ def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:
 
 _add_position_embedding = define(
     "add_position_embedding(Tensor x, Tensor table, Tensor grid_thw) -> Tensor",
-    cpu_add_position_embedding,
+    run_add_position_embedding,
     lambda x, table, grid_thw: x.new_empty(x.shape),
     reference.add_position_embedding,
     backward,
     setup,
+    cuda=True,
 )

@@ -16,9 +16,10 @@ from glm4v.ops.library import (
     check_float,
     check_like,
     check_shape,
+    check_values,
     define,
     dense_heads,
-    native,
+    native_for,
     through_float32,
 )
 
@@ -80,19 +81,20 @@ def empty_heads(q: Tensor, k: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
 
 
 @through_float32
-def cpu_rope_2d(q: Tensor, k: Tensor, grid_thw: Tensor, theta: float, inverse: bool) -> tuple[Tensor, Tensor]:
+def run_rope_2d(q: Tensor, k: Tensor, grid_thw: Tensor, theta: float, inverse: bool) -> tuple[Tensor, Tensor]:
     out = empty_heads(q, k)
-    native.rope_2d(dense_heads(q), dense_heads(k), grid_thw.contiguous(), *out, theta, inverse)
+    check_values("check_grids", grid_thw, q.shape[0])
+    native_for(q).rope_2d(dense_heads(q), dense_heads(k), grid_thw.contiguous(), *out, theta, inverse)
     return out
 
 
 @through_float32
-def cpu_rope_3d(
+def run_rope_3d(
     q: Tensor, k: Tensor, position_ids: Tensor, sections: list[int], rotary_dim: int, theta: float, inverse: bool
 ) -> tuple[Tensor, Tensor]:
     out = empty_heads(q, k)
     position_ids = position_ids.contiguous()
-    native.rope_3d(dense_heads(q), dense_heads(k), position_ids, *out, sections, rotary_dim, theta, inverse)
+    native_for(q).rope_3d(dense_heads(q), dense_heads(k), position_ids, *out, sections, rotary_dim, theta, inverse)
     return out
 
 
@@ -121,20 +123,22 @@ def backward_3d(ctx: Any, grad_q: Tensor, grad_k: Tensor) -> tuple[Tensor | None
 
 _rope_2d = define(
     "rope_2d(Tensor q, Tensor k, Tensor grid_thw, float theta, bool inverse) -> (Tensor, Tensor)",
-    cpu_rope_2d,
+    run_rope_2d,
     empty_heads,
     lambda q, k, grid_thw, theta, inverse: reference.rope_2d(q, k, grid_thw, theta),
     backward_2d,
     setup_2d,
+    cuda=True,
 )
 _rope_3d = define(
     "rope_3d(Tensor q, Tensor k, Tensor position_ids, int[] sections, int rotary_dim, float theta, bool inverse) "
     "-> (Tensor, Tensor)",
-    cpu_rope_3d,
+    run_rope_3d,
     empty_heads,
     lambda q, k, position_ids, sections, rotary_dim, theta, inverse: reference.rope_3d(
         q, k, position_ids, sections, rotary_dim, theta
     ),
     backward_3d,
     setup_3d,
+    cuda=True,
 )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from glm4v.ops import reference
-from glm4v.ops.library import check_device, check_dtype, check_float, check_shape, define, native
+from glm4v.ops.library import check_device, check_dtype, check_float, check_shape, define, native, native_for
 
 
 def sample_tokens(
@@ -61,7 +61,7 @@ def as_bytes(mask: Tensor | None) -> Tensor | None:
     return dense.view(torch.uint8)
 
 
-def cpu_sample_tokens(
+def run_sample_tokens(
     logits: Tensor,
     temperature: float,
     top_p: float,
@@ -71,10 +71,12 @@ def cpu_sample_tokens(
     seen: Tensor | None,
     banned: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    wide = logits.float() if logits.dtype == torch.float16 else logits
-    tokens, log_probs = seeds.new_empty(len(seeds)), torch.empty(len(seeds))
-    native.sample_tokens(
-        wide.contiguous(), temperature, top_p, repetition_penalty, seeds.contiguous(), steps.contiguous(),
+    module = native_for(logits)
+    if module is native and logits.dtype == torch.float16:
+        logits = logits.float()
+    tokens, log_probs = seeds.new_empty(len(seeds)), seeds.new_empty(len(seeds), dtype=torch.float32)
+    module.sample_tokens(
+        logits.contiguous(), temperature, top_p, repetition_penalty, seeds.contiguous(), steps.contiguous(),
         as_bytes(seen), as_bytes(banned), tokens, log_probs,
     )  # fmt: skip
     return tokens, log_probs
@@ -83,10 +85,11 @@ def cpu_sample_tokens(
 _sample_tokens = define(
     "sample_tokens(Tensor logits, float temperature, float top_p, float repetition_penalty, Tensor seeds, "
     "Tensor steps, Tensor? seen, Tensor? banned) -> (Tensor, Tensor)",
-    cpu_sample_tokens,
+    run_sample_tokens,
     lambda logits, temperature, top_p, repetition_penalty, seeds, steps, seen, banned: (
         torch.empty_like(seeds),
         logits.new_empty(logits.shape[0], dtype=torch.float32),
     ),
     reference.sample_tokens,
+    cuda=True,
 )

@@ -11,7 +11,7 @@ import glm4v._cuda_emulator as emulator
 from glm4v import ops
 from glm4v.ops import reference
 from tests.cuda.test_instructions import WGMMA, swizzled, wgmma
-from tests.ops.conftest import error, running_in
+from tests.ops.conftest import error, results, running_in
 
 probes = emulator.probes
 
@@ -76,14 +76,60 @@ def norm_of(columns: int) -> bool:
     return all(error(a, b) < 1e-4 for a, b in zip(got, want, strict=True))
 
 
+def same(operator: str, tensors: list[Tensor], *rest: object) -> bool:
+    """Outputs and gradients in the emulator against the twin's."""
+    needs = [i for i, t in enumerate(tensors) if t.is_floating_point()]
+    with running_in("cuda emulator"):
+        got = results(getattr(ops, operator), tensors, *rest, needs=needs)
+    want = results(getattr(reference, operator), tensors, *rest, needs=needs)
+    return all(error(a, b) < 1e-4 for a, b in zip(got, want, strict=True))
+
+
+def rotations() -> bool:
+    q, k, positions = torch.randn(8, 2, 16), torch.randn(8, 1, 16), torch.arange(24).view(3, 8)
+    grid_thw = torch.tensor([[1, 2, 2], [1, 2, 2]])
+    return same("rope_2d", [q, k], grid_thw) and same("rope_3d", [q, k], positions, (2, 1, 1), 8)
+
+
+def positions() -> bool:
+    return same("add_position_embedding", [torch.randn(40, 40), torch.randn(25, 40)], torch.tensor([[1, 10, 4]]))
+
+
+def patches() -> bool:
+    images, sizes = [torch.randint(0, 256, (40, 30, 3), dtype=torch.uint8)], [(28, 56)]
+    with running_in("cuda emulator"):
+        got = ops.patchify(images, (0.5,) * 3, (0.3,) * 3, sizes).image_patches
+    return error(got, reference.patchify(images, (0.5,) * 3, (0.3,) * 3, sizes).image_patches) < 1e-5
+
+
+def entropies() -> bool:
+    x, weight = torch.randn(3, 8), torch.randn(2000, 8)
+    return same("linear_cross_entropy", [x, weight, torch.tensor([7, -100, 1999])])
+
+
+def samples() -> bool:
+    """Rows in which the nucleus is cut among equal weights, so that every step decides something."""
+    logits = torch.randn(24, 7000).mul(4).round().div(4).sub(8)
+    logits[:, ::50] += 8
+    arguments = (logits, 1.0, 0.6, 1.0, torch.arange(24), torch.arange(24))
+    with running_in("cuda emulator"):
+        tokens, log_probs = ops.sample_tokens(*arguments)
+    want = reference.sample_tokens(logits.double(), *arguments[1:])
+    return torch.equal(tokens, want[0]) and error(log_probs, want[1]) < 1e-5
+
+
 def sandwich(operator: Callable[..., tuple[Tensor, Tensor]], inputs: list[Tensor]) -> list[Tensor]:
     h, out = operator(*inputs, 1e-5)
     return [h, out, *torch.autograd.grad(h.sum() + out.square().sum(), inputs)]
 
 
-@pytest.mark.parametrize("run", [copies, boxes, products, roles, norms])
+RUNS = [copies, boxes, products, roles, norms, rotations, positions, patches, entropies, samples]
+
+
+@pytest.mark.parametrize("run", RUNS)
 def test_every_wait_is_needed(run):
     """Whichever wait of a kernel is left out, the results or the machine tell."""
+    torch.manual_seed(0)
     emulator.calls()
     assert not is_caught(run)
     calls = emulator.calls()

@@ -29,7 +29,7 @@ def case(rows, columns, outputs, dtype=torch.float32):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_forward_and_gradients(way, dtype):
+def test_forward_and_gradients(place, way, dtype):
     torch.manual_seed(0)
     for shape in [(1, 1, 1), (7, 40, 21), (33, 64, 8), (0, 8, 4), (3, 8, 0)]:
         check_against_twin(ops.linear, reference.linear, case(*shape, dtype))

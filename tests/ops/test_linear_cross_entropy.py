@@ -12,12 +12,12 @@ from glm4v.ops import reference
 from glm4v.ops.library import native
 from tests.ops.conftest import (
     DTYPES,
-    RUNNABLE,
+    PLACES,
     check_against_twin,
     check_compiles,
     check_same_bits,
     check_single_gradients,
-    instruction_set,
+    running_in,
 )
 
 module = importlib.import_module("glm4v.ops.linear_cross_entropy")  # the name in glm4v.ops is the function
@@ -27,8 +27,7 @@ IGNORE = reference.IGNORE
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Several blocks of tokens and of the vocabulary in a small case."""
-    monkeypatch.setattr(module, "TOKENS", 8)
-    monkeypatch.setattr(module, "VOCABULARY", 48)
+    monkeypatch.setattr(module, "tile", lambda x: (8, 48))
 
 
 def case(tokens, columns, vocabulary, dtype=torch.float32, ignored=0.3):
@@ -38,7 +37,7 @@ def case(tokens, columns, vocabulary, dtype=torch.float32, ignored=0.3):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_forward_and_gradients(isa, small_blocks, dtype):
+def test_forward_and_gradients(place, small_blocks, dtype):
     torch.manual_seed(0)
     for tokens, columns, vocabulary in [(1, 4, 1), (1, 8, 50), (37, 24, 203), (9, 16, 48), (0, 8, 5)]:
         tensors = case(tokens, columns, vocabulary, dtype)
@@ -49,20 +48,20 @@ def test_forward_and_gradients(isa, small_blocks, dtype):
 @settings(max_examples=40, deadline=None)
 @given(
     tokens=st.integers(0, 40), columns=st.integers(1, 40), vocabulary=st.integers(1, 300), ignored=st.floats(0, 1),
-    isa=st.sampled_from(RUNNABLE),
+    place=st.sampled_from(PLACES),
 )  # fmt: skip
-def test_random_shapes(tokens, columns, vocabulary, ignored, isa):
-    with instruction_set(isa):
+def test_random_shapes(tokens, columns, vocabulary, ignored, place):
+    with running_in(place):
         tensors = case(tokens, columns, vocabulary, ignored=ignored)
         check_against_twin(ops.linear_cross_entropy, reference.linear_cross_entropy, tensors)
 
 
-def test_blocks_of_the_full_size():
+def test_blocks_of_the_full_size(place):
     tensors = case(1100, 8, 4200)
     check_against_twin(ops.linear_cross_entropy, reference.linear_cross_entropy, tensors)
 
 
-def test_tokens_without_a_target_give_zero_and_no_gradient():
+def test_tokens_without_a_target_give_zero_and_no_gradient(place):
     x, weight, targets = case(6, 8, 20, ignored=0)
     targets[[1, 4]] = IGNORE
     x.requires_grad_()
@@ -73,14 +72,14 @@ def test_tokens_without_a_target_give_zero_and_no_gradient():
     assert grad[[0, 2, 3, 5]].ne(0).any(1).all()
 
 
-def test_no_targets_at_all():
+def test_no_targets_at_all(place):
     x, weight, targets = (t.requires_grad_(t.is_floating_point()) for t in case(5, 8, 20, ignored=1.1))
     loss, _, _ = ops.linear_cross_entropy(x, weight, targets)
     for gradient in torch.autograd.grad(loss.sum(), (x, weight)):
         assert gradient.eq(0).all()
 
 
-def test_large_logits(isa, small_blocks):
+def test_large_logits(place, small_blocks):
     """Logits of +-300, a certain target and an impossible one: no overflow, no NaN, and the exact loss."""
     x, weight = torch.tensor([[1.0], [1.0]]).requires_grad_(), torch.zeros(100, 1)
     weight[3], weight[70] = 300.0, -300.0
@@ -99,12 +98,24 @@ def test_widened_products(monkeypatch, isa, small_blocks):
     check_against_twin(ops.linear_cross_entropy, reference.linear_cross_entropy, tensors, tolerance=0.5)
 
 
-def test_views_single_gradients_bits_and_threads():
+def test_views_single_gradients_bits_and_threads(place):
     x, weight, targets = case(60, 16, 500)
     views = [x.T.contiguous().T, weight.repeat_interleave(2, 0)[::2], targets.repeat_interleave(2)[::2]]
     check_against_twin(ops.linear_cross_entropy, reference.linear_cross_entropy, views)
     check_single_gradients(ops.linear_cross_entropy, [x, weight, targets])
     check_same_bits(ops.linear_cross_entropy, [x, weight, targets])
+
+
+@pytest.mark.parametrize(("tokens", "several"), [(64, False), (8192, False), (8193, True), (100_000, True)])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_blocks_on_a_gpu_take_at_most_64_mb(tokens, several, dtype):
+    """Logits, and where there are several blocks of tokens a block of the weight's gradient in float32."""
+    x = torch.empty(tokens, 4096, dtype=dtype, device="meta")
+    rows, columns = module.tile(x)
+    assert (rows < tokens) == several
+    size = rows * columns * module.product_type(x).itemsize + several * columns * 4096 * 4
+    assert 40e6 < size < 60e6
+    assert columns % 256 == 0
 
 
 def test_operator_is_well_formed():

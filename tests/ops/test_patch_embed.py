@@ -22,7 +22,7 @@ def case(patches, channels, frames, dtype=torch.float32):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("frames", [1, 2])
-def test_forward_and_gradients(frames, dtype):
+def test_forward_and_gradients(place, frames, dtype):
     torch.manual_seed(0)
     for patches, channels in [(1, 8), (4, 1), (37, 24), (0, 8)]:
         check_against_twin(ops.patch_embed, reference.patch_embed, case(patches, channels, frames, dtype))
@@ -47,7 +47,7 @@ def test_still_image_is_two_equal_frames():
     torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
 
 
-def test_several_blocks_of_patches(monkeypatch):
+def test_several_blocks_of_patches(place, monkeypatch):
     monkeypatch.setattr(module, "BLOCK", 8)
     check_against_twin(ops.patch_embed, reference.patch_embed, case(21, 4, 1, torch.bfloat16))
 

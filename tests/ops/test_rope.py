@@ -10,13 +10,13 @@ from glm4v.ops import reference
 from glm4v.ops.library import native
 from tests.ops.conftest import (
     DTYPES,
-    RUNNABLE,
+    PLACES,
     check_against_twin,
     check_compiles,
     check_same_bits,
     check_single_gradients,
     error,
-    instruction_set,
+    running_in,
 )
 
 STRIP = [(1, 2, 800)]  # 1 x 400 merged tokens
@@ -44,7 +44,7 @@ def text_case(tokens, width, rotary_dim, *, count=2, dtype=torch.float32):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_rope_2d_forward_and_gradients(isa, dtype):
+def test_rope_2d_forward_and_gradients(place, dtype):
     torch.manual_seed(0)
     for rows in GRIDS:
         grid_thw = grids(rows)
@@ -55,7 +55,7 @@ def test_rope_2d_forward_and_gradients(isa, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_rope_3d_forward_and_gradients(isa, dtype):
+def test_rope_3d_forward_and_gradients(place, dtype):
     torch.manual_seed(0)
     for tokens, width, rotary_dim in [
         (1, 128, 64),
@@ -74,25 +74,25 @@ def test_rope_3d_forward_and_gradients(isa, dtype):
 @given(
     sides=st.lists(st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 5)), max_size=4),
     quarter=st.integers(1, 33),
-    isa=st.sampled_from(RUNNABLE),
+    place=st.sampled_from(PLACES),
 )
-def test_rope_2d_random_shapes(sides, quarter, isa):
-    grid_thw = grids([(t, 2 * h, 2 * w) for t, h, w in sides])
-    patches = int(grid_thw.prod(1).sum())
-    with instruction_set(isa):
+def test_rope_2d_random_shapes(sides, quarter, place):
+    with running_in(place):
+        grid_thw = grids([(t, 2 * h, 2 * w) for t, h, w in sides])
+        patches = int(grid_thw.prod(1).sum())
         tensors = [heads(patches, 2, 4 * quarter), heads(patches, 1, 4 * quarter)]
         check_against_twin(ops.rope_2d, reference.rope_2d, tensors, grid_thw)
 
 
 @settings(max_examples=30, deadline=None)
-@given(tokens=st.integers(0, 40), width=st.integers(2, 130), part=st.floats(0, 1), isa=st.sampled_from(RUNNABLE))
-def test_rope_3d_random_shapes(tokens, width, part, isa):
-    tensors, rest = text_case(tokens, width, 2 * int(part * (width // 2)))
-    with instruction_set(isa):
+@given(tokens=st.integers(0, 40), width=st.integers(2, 130), part=st.floats(0, 1), place=st.sampled_from(PLACES))
+def test_rope_3d_random_shapes(tokens, width, part, place):
+    with running_in(place):
+        tensors, rest = text_case(tokens, width, 2 * int(part * (width // 2)))
         check_against_twin(ops.rope_3d, reference.rope_3d, tensors, *rest)
 
 
-def test_far_positions_keep_their_accuracy(isa):
+def test_far_positions_keep_their_accuracy(place):
     """A million tokens on, the float64 twin still agrees to float32 rounding."""
     q, k = heads(4, 2, 64), heads(4, 1, 64)
     positions = torch.tensor([0, 65536, 1_000_000, 5_000_000]).repeat(3, 1)
@@ -101,7 +101,7 @@ def test_far_positions_keep_their_accuracy(isa):
         assert error(got, want) < 1e-6
 
 
-def test_gradient_is_the_rotation_back():
+def test_gradient_is_the_rotation_back(place):
     q, k = heads(24, 2, 64), heads(24, 1, 64)
     grid_thw = grids([(1, 4, 6)])
     turned = ops.rope_2d(q, k, grid_thw)
@@ -109,7 +109,7 @@ def test_gradient_is_the_rotation_back():
         torch.testing.assert_close(got, want)
 
 
-def test_views_of_a_fused_projection():
+def test_views_of_a_fused_projection(place):
     check_against_twin(ops.rope_2d, reference.rope_2d, fused(24, 2, 32), grids([(1, 4, 6)]))
     q, k = fused(9, 2, 32)
     positions = torch.randint(0, 99, (9, 3)).T  # strides that the kernel does not take
@@ -117,7 +117,7 @@ def test_views_of_a_fused_projection():
     check_against_twin(ops.rope_3d, reference.rope_3d, [q.transpose(1, 2), k.mT], positions, (0, 1, 0), 2)
 
 
-def test_single_gradients_bits_and_threads():
+def test_single_gradients_bits_and_threads(place):
     grid_thw = grids([(2, 8, 12), (1, 2, 40)])
     tensors = [heads(272, 4, 64), heads(272, 4, 64)]
     check_single_gradients(ops.rope_2d, tensors, grid_thw)
