@@ -135,7 +135,7 @@ struct TokenHeads {
 
 struct PackedAttention {
   DType dtype;
-  int64_t sequences, queries;  // queries of all sequences together
+  int64_t sequences, queries, keys;  // queries and keys of all sequences together
   int heads, kv_heads, head_dim;
   bool causal;
   float scale;
@@ -145,8 +145,9 @@ struct PackedAttention {
   float* log_sum_exp;  // [heads, queries]
 };
 
-// Like q, k or v without gaps. `sum` is scratch for what blocks have added so far, read and written only where a
-// gradient comes from several of them; float32 gradients may take `out` itself for it.
+// Like q, k or v without gaps. `sum` is scratch. On the CPU it holds what blocks have added so far, read and written
+// only where a gradient comes from several of them; float32 gradients may take `out` itself for it. On CUDA devices it
+// is null, or for k and v [parts, keys, kv_heads, head_dim], each part from some of the query heads that share a head.
 struct Gradient {
   void* out;
   float* sum;
@@ -156,6 +157,7 @@ struct PackedAttentionBackward {
   PackedAttention forward;  // with the out and log_sum_exp it gave
   TokenHeads grad_out;
   float* delta;  // [heads, queries] scratch
+  int parts;     // of k's and v's sums on CUDA devices, 1 where they have none
   Gradient q, k, v;
 };
 
@@ -165,11 +167,15 @@ struct PagedAttention {
   int64_t sequences;
   int heads, kv_heads, head_dim;
   float scale;
-  int64_t block_size, max_blocks;
+  int64_t queries, blocks, block_size, max_blocks;          // queries of all sequences together, blocks of the cache
   const int32_t *cu_seqlens_q, *key_lengths, *block_table;  // [sequences + 1], [sequences], [sequences, max_blocks]
   TokenHeads q;
   const void *k_cache, *v_cache;  // [blocks, block_size, kv_heads, head_dim]
   void* out;                      // [queries, heads, head_dim]
+  // On CUDA devices keys are split into equal parts: the results of each and log2 of its sum of exponentials, of which
+  // there are none when a block has all keys.
+  int64_t splits;
+  float *partial, *log2_sums;  // [splits, queries, heads, head_dim], [splits, queries, heads]
 };
 
 #define GLM4V_FOR_EACH_KERNEL(KERNEL)                        \

@@ -26,6 +26,7 @@ inline void bind_cuda(py::module_& m) {
   bind_norms(m);
   bind_vision(m);
   bind_text(m);
+  bind_attention(m);
 }
 #endif
 

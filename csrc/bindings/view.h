@@ -63,7 +63,7 @@ void expect_float(const View& v);
 
 void expect_dtype(const View& v, DType dtype);
 
-// cu_seqlens int32 [N+1]: starts at 0, never descends, ends at `total`.
+// cu_seqlens int32 [N+1]: starts at 0, never descends, ends at `total`, where values can be read.
 void expect_cu_seqlens(const View& v, int64_t total);
 
 }  // namespace glm4v

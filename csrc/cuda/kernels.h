@@ -27,7 +27,10 @@ constexpr int kPartials = 396;
   KERNEL(patchify, Patchify)                                 \
   KERNEL(cross_entropy, CrossEntropy)                        \
   KERNEL(cross_entropy_backward, CrossEntropy)               \
-  KERNEL(sample_tokens, SampleTokens)
+  KERNEL(sample_tokens, SampleTokens)                        \
+  KERNEL(packed_attention, PackedAttention)                  \
+  KERNEL(packed_attention_backward, PackedAttentionBackward) \
+  KERNEL(paged_attention, PagedAttention)
 
 #define GLM4V_DECLARE(name, Arguments) Error name(const Arguments&, Stream);
 GLM4V_FOR_EACH_CUDA_KERNEL(GLM4V_DECLARE)

@@ -18,9 +18,13 @@ from glm4v.ops.library import (
     define,
     dense_heads,
     native,
+    native_for,
 )
 
 HEAD_DIMS = range(8, 257, 8)
+# Of the query heads that share a head of keys, those whose gradients of keys and values one CUDA block adds. With
+# fewer, more blocks share the work and more partial sums are written: for a head of 128, 1 KB for each key and part.
+HEADS_PER_SUM = 4
 
 
 def packed_attention(
@@ -75,22 +79,45 @@ def scale_of(q: Tensor, scale: float | None) -> float:
 
 
 def kernel_type(x: Tensor) -> Tensor:
-    """`x` as the kernels take it: heads dense; float16 has no kernels on the CPU and becomes float32."""
+    """`x` as the CPU's kernels take it: heads dense; float16 has no kernels there and becomes float32."""
     return dense_heads(x.float() if x.dtype == torch.float16 else x)
 
 
-def cpu_packed_attention(
+def aligned(x: Tensor) -> Tensor:
+    """[T, H, D] as CUDA kernels take it: heads dense, and every token at a multiple of 16 bytes."""
+    x = dense_heads(x)
+    return (
+        x
+        if (x.data_ptr() | x.stride(0) * x.element_size()) % 16 == 0
+        else x.clone(memory_format=torch.contiguous_format)
+    )
+
+
+def positive(q: Tensor, scale: float) -> tuple[Tensor, float, float]:
+    """`q` and `scale` with the same products and a scale above 0, which CUDA kernels need; the factor that q took."""
+    if scale > 0:
+        return q, scale, 1.0
+    factor = -1.0 if scale < 0 else 0.0
+    return q * factor, -scale if scale < 0 else 1.0, factor
+
+
+def run_packed_attention(
     q: Tensor, k: Tensor, v: Tensor, cu_seqlens_q: Tensor, cu_seqlens_k: Tensor, causal: bool, scale: float
 ) -> tuple[Tensor, Tensor]:
-    queries, keys, values = (kernel_type(x) for x in (q, k, v))
+    kernels = native_for(q)
+    if kernels is native:
+        queries, keys, values = (kernel_type(x) for x in (q, k, v))
+    else:
+        q, scale, _ = positive(q, scale)
+        queries, keys, values = (aligned(x) for x in (q, k, v))
     out = queries.new_empty(q.shape)
     log_sum_exp = q.new_empty(q.shape[1], q.shape[0], dtype=torch.float32)
     cu_seqlens = (cu_seqlens_q.contiguous(), cu_seqlens_k.contiguous())
-    native.packed_attention(queries, keys, values, out, log_sum_exp, *cu_seqlens, causal, scale)
+    kernels.packed_attention(queries, keys, values, out, log_sum_exp, *cu_seqlens, causal, scale)
     return out.to(q.dtype), log_sum_exp
 
 
-def cpu_backward(
+def run_backward(
     grad_out: Tensor,
     q: Tensor,
     k: Tensor,
@@ -102,15 +129,27 @@ def cpu_backward(
     causal: bool,
     scale: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    tensors = [kernel_type(x) for x in (grad_out, q, k, v, out)]
-    gradients = [x.new_empty(x.shape) for x in tensors[1:4]]
-    sums = [x if x.dtype == torch.float32 else x.new_empty(x.shape, dtype=torch.float32) for x in gradients]
-    native.packed_attention_backward(
+    kernels = native_for(q)
+    factor = 1.0
+    sums: list[Tensor | None]
+    if kernels is native:
+        tensors = [kernel_type(x) for x in (grad_out, q, k, v, out)]
+        gradients = [x.new_empty(x.shape) for x in tensors[1:4]]
+        sums = [x if x.dtype == torch.float32 else x.new_empty(x.shape, dtype=torch.float32) for x in gradients]
+    else:
+        q, scale, factor = positive(q, scale)
+        tensors = [aligned(x) for x in (grad_out, q, k, v, out)]
+        gradients = [x.new_empty(x.shape) for x in tensors[1:4]]
+        parts = -(-q.shape[1] // k.shape[1] // HEADS_PER_SUM)
+        sums = [None, None, None]
+        if parts > 1:
+            sums[1:] = k.new_empty(2, parts, *k.shape, dtype=torch.float32).unbind()
+    kernels.packed_attention_backward(
         *tensors, log_sum_exp, torch.empty_like(log_sum_exp), *gradients, *sums,
         cu_seqlens_q.contiguous(), cu_seqlens_k.contiguous(), causal, scale,
     )  # fmt: skip
     grad_q, grad_k, grad_v = (gradient.to(q.dtype) for gradient in gradients)
-    return grad_q, grad_k, grad_v
+    return grad_q if factor == 1 else grad_q * factor, grad_k, grad_v
 
 
 # registration -------------------------------------------------------------------------------------------------------
@@ -129,8 +168,9 @@ def meta_backward(grad_out: Tensor, q: Tensor, k: Tensor, v: Tensor, *rest: Any)
 _backward = define(
     "packed_attention_backward(Tensor grad_out, Tensor q, Tensor k, Tensor v, Tensor out, Tensor log_sum_exp, "
     "Tensor cu_seqlens_q, Tensor cu_seqlens_k, bool causal, float scale) -> (Tensor, Tensor, Tensor)",
-    cpu_backward,
+    run_backward,
     meta_backward,
+    cuda=True,
 )
 
 
@@ -151,9 +191,10 @@ def twin(*arguments: Any) -> tuple[Tensor, None]:
 _packed_attention = define(
     "packed_attention(Tensor q, Tensor k, Tensor v, Tensor cu_seqlens_q, Tensor cu_seqlens_k, bool causal, "
     "float scale) -> (Tensor, Tensor)",
-    cpu_packed_attention,
+    run_packed_attention,
     meta,
     twin,
     backward,
     setup,
+    cuda=True,
 )

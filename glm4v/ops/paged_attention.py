@@ -1,14 +1,20 @@
 """Attention of a few new tokens over a block table (PagedAttention, arXiv 2309.06180): what generation decodes with.
 
-Runs the same tiles in the same order as packed_attention: a token has the same bits in both.
+On the CPU it runs the same tiles in the same order as packed_attention: a token has the same bits in both. On CUDA
+devices long sequences of keys are split among blocks, in a way that depends on the block table's width alone.
 """
 
 import torch
 from torch import Tensor
 
 from glm4v.ops import reference
-from glm4v.ops.library import check_device, check_dtype, check_like, check_shape, define, native
-from glm4v.ops.packed_attention import check_heads, kernel_type, scale_of
+from glm4v.ops.library import check_device, check_dtype, check_like, check_shape, define, native, native_for
+from glm4v.ops.packed_attention import aligned, check_heads, kernel_type, positive, scale_of
+
+# Keys that one CUDA block attends to at least: the result that it leaves in memory, 8 KB for 16 heads of 128, is then a
+# thirtieth of them.
+KEYS_PER_SPLIT = 512
+MOST_SPLITS = 64
 
 
 def paged_attention(
@@ -44,7 +50,7 @@ def paged_attention(
     return _paged_attention(q, k_cache, v_cache, block_table, cu_seqlens_q, key_lengths, scale_of(q, scale))
 
 
-def cpu_paged_attention(
+def run_paged_attention(
     q: Tensor,
     k_cache: Tensor,
     v_cache: Tensor,
@@ -53,18 +59,30 @@ def cpu_paged_attention(
     key_lengths: Tensor,
     scale: float,
 ) -> Tensor:
-    queries = kernel_type(q)
-    keys, values = (cache.to(queries.dtype).contiguous() for cache in (k_cache, v_cache))
+    kernels = native_for(q)
+    partial = log2_sums = None
+    if kernels is native:
+        queries = kernel_type(q)
+        keys, values = (cache.to(queries.dtype).contiguous() for cache in (k_cache, v_cache))
+    else:
+        q, scale, _ = positive(q, scale)
+        queries = aligned(q)
+        keys, values = (aligned(cache.contiguous().flatten(0, 1)).view(cache.shape) for cache in (k_cache, v_cache))
+        splits = min(MOST_SPLITS, -(-block_table.shape[1] * k_cache.shape[1] // KEYS_PER_SPLIT))
+        if splits > 1:
+            partial = q.new_empty(splits, *q.shape, dtype=torch.float32)
+            log2_sums = q.new_empty(splits, *q.shape[:2], dtype=torch.float32)
     out = queries.new_empty(q.shape)
     indices = (block_table.contiguous(), cu_seqlens_q.contiguous(), key_lengths.contiguous())
-    native.paged_attention(queries, keys, values, out, *indices, scale)
+    kernels.paged_attention(queries, keys, values, out, *indices, scale, partial, log2_sums)
     return out.to(q.dtype)
 
 
 _paged_attention = define(
     "paged_attention(Tensor q, Tensor k_cache, Tensor v_cache, Tensor block_table, Tensor cu_seqlens_q, "
     "Tensor key_lengths, float scale) -> Tensor",
-    cpu_paged_attention,
+    run_paged_attention,
     lambda q, k_cache, v_cache, block_table, cu_seqlens_q, key_lengths, scale: q.new_empty(q.shape),
     reference.paged_attention,
+    cuda=True,
 )
