@@ -1,4 +1,4 @@
-"""paged_attention against its float64 twin and, bit by bit, against packed_attention."""
+"""paged_attention against its float64 twin in every place and, on the CPU bit by bit, against packed_attention."""
 
 from itertools import accumulate
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from glm4v import ops
 from glm4v.ops import reference
 from glm4v.ops.library import native
-from tests.ops.conftest import DTYPES, TOLERANCE, error
+from tests.ops.conftest import CUDA, DTYPES, PLACES, TOLERANCE, error, running_in
 
 
 def cu(lengths: list[int]) -> Tensor:
@@ -37,32 +37,41 @@ def block_table(lengths: list[int], block_size: int) -> Tensor:
     return table
 
 
-def check(lengths, query_lengths, heads, kv_heads, width, block_size, dtype):
-    """Against packed attention with equal bits, and against the twin."""
+def check(place, lengths, query_lengths, heads, kv_heads, width, block_size, dtype):
+    """Against the twin and against packed attention, on the CPU with equal bits."""
     k, v = (torch.randn(sum(lengths), kv_heads, width).to(dtype) for _ in range(2))
     q = torch.randn(sum(query_lengths), heads, width).to(dtype)
     table = block_table(lengths, block_size)
     k_cache, v_cache = (paged(x, lengths, block_size, table) for x in (k, v))
     key_lengths = torch.tensor(lengths, dtype=torch.int32)
     out = ops.paged_attention(q, k_cache, v_cache, table, cu(query_lengths), key_lengths)
-    assert torch.equal(out, ops.packed_attention(q, k, v, cu(query_lengths), cu(lengths), causal=True))
+    packed = ops.packed_attention(q, k, v, cu(query_lengths), cu(lengths), causal=True)
+    assert error(out, packed) <= TOLERANCE[dtype] if place in CUDA else torch.equal(out, packed)
     exact = (x.double() for x in (q, k_cache, v_cache))
     expected = reference.paged_attention(*exact, table, cu(query_lengths), key_lengths)
     assert error(out, expected) <= TOLERANCE[dtype]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_decoding(isa, dtype):
+def test_decoding(place, dtype):
     torch.manual_seed(0)
     lengths = [37, 200, 64, 1, 65]
-    check(lengths, [1] * 5, 8, 2, 72, 16, dtype)
-    check(lengths, [1] * 5, 16, 1, 128, 16, dtype)
+    check(place, lengths, [1] * 5, 8, 2, 72, 16, dtype)
+    check(place, lengths, [1] * 5, 16, 1, 128, 16, dtype)
+    check(place, [70, 3], [1] * 2, 4, 4, 256, 16, dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_several_new_tokens(isa, dtype):
+def test_keys_in_several_parts(place, dtype):
+    """A table with room for 1,600 keys: CUDA kernels split them in four, of which some sequences need fewer."""
     torch.manual_seed(0)
-    check([37, 200, 64, 0, 70], [3, 0, 64, 0, 7], 6, 2, 64, 16, dtype)
+    check(place, [1500, 7, 500, 0], [1, 1, 2, 0], 8, 2, 64, 16, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_several_new_tokens(place, dtype):
+    torch.manual_seed(0)
+    check(place, [37, 200, 64, 0, 70], [3, 0, 64, 0, 7], 6, 2, 64, 16, dtype)
 
 
 @settings(max_examples=30, deadline=None)
@@ -71,13 +80,47 @@ def test_several_new_tokens(isa, dtype):
     heads=st.sampled_from([(1, 1), (6, 2), (16, 1)]),
     width=st.integers(4, 32).map(lambda n: 8 * n),
     block_size=st.sampled_from([1, 3, 16, 80]),
-    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
+    dtype=st.sampled_from(DTYPES),
     seed=st.integers(0, 1000),
+    place=st.sampled_from(PLACES),
 )
-def test_random_shapes(lengths, heads, width, block_size, dtype, seed):
+def test_random_shapes(lengths, heads, width, block_size, dtype, seed, place):
     torch.manual_seed(seed)
     keys = [length for length, _ in lengths]
-    check(keys, [min(pair) for pair in lengths], *heads, width, block_size, dtype)
+    with running_in(place):
+        check(place, keys, [min(pair) for pair in lengths], *heads, width, block_size, dtype)
+
+
+@pytest.mark.parametrize("scale", [-0.3, 0.0])
+def test_any_scale(place, scale):
+    given_ = arguments()
+    exact = {name: x.double() if x.is_floating_point() else x for name, x in given_.items()}
+    out = ops.paged_attention(**given_, scale=scale)
+    assert error(out, reference.paged_attention(**exact, scale=scale)) <= TOLERANCE[torch.float32]
+
+
+def test_not_finite_numbers_are_not_hidden(place):
+    given_ = arguments()
+    given_["q"][1, 2, 5] = torch.nan
+    out = ops.paged_attention(**given_)
+    assert out[1, 2].isnan().all()
+    assert out.isnan().sum() == 32
+
+
+@pytest.mark.parametrize("place", [place for place in PLACES if place in CUDA])
+def test_devices_clamp_what_they_read(place):
+    """Kernels on a device cannot refuse a table that lies: they read the first or last block instead."""
+    with running_in(place):
+        good = arguments()
+        good["block_table"] = torch.tensor([[0, 4], [4, -1]], dtype=torch.int32)
+        lies = good | {"block_table": torch.tensor([[-9, 2**31 - 1], [5, -1]], dtype=torch.int32)}
+        assert torch.equal(ops.paged_attention(**lies), ops.paged_attention(**good))
+        lies = good | {"key_lengths": torch.tensor([2**31 - 1, -5], dtype=torch.int32)}
+        full = good | {"key_lengths": torch.tensor([32, 16], dtype=torch.int32)}
+        out = ops.paged_attention(**lies)
+        assert torch.equal(out[:1], ops.paged_attention(**full)[:1])
+        assert out[1:].count_nonzero() == 0
+        ops.paged_attention(**good | {"cu_seqlens_q": torch.tensor([50, -3, 2**31 - 1], dtype=torch.int32)})
 
 
 def test_same_bits_for_every_number_of_threads():
@@ -140,6 +183,6 @@ def test_bad_input_is_named(change, message):
 def test_bindings_check_again():
     good = list(arguments().values())
     out = torch.empty(3, 4, 32)
-    native.paged_attention(*good[:3], out, *good[3:], 1.0)
+    native.paged_attention(*good[:3], out, *good[3:], 1.0, None, None)
     with pytest.raises(ValueError, match=r"out: has shape \[2, 4, 32\]"):
-        native.paged_attention(*good[:3], out[:2], *good[3:], 1.0)
+        native.paged_attention(*good[:3], out[:2], *good[3:], 1.0, None, None)
