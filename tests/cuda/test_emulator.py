@@ -118,12 +118,50 @@ def samples() -> bool:
     return torch.equal(tokens, want[0]) and error(log_probs, want[1]) < 1e-5
 
 
+def attention() -> bool:
+    """Forward and gradients in both kinds of arithmetic: tiles in turns, tails, a causal mask, parts that are added."""
+    return attention_of(torch.bfloat16, 2e-2) and attention_of(torch.float32, 1e-4)
+
+
+def attention_of(dtype: torch.dtype, tolerance: float) -> bool:
+    shapes = ((67, 5, 40), (139, 1, 40), (139, 1, 40))
+    inputs = [torch.randn(shape).to(dtype).requires_grad_() for shape in shapes]
+    cu_seqlens = [torch.tensor(starts, dtype=torch.int32) for starts in ([0, 60, 67], [0, 133, 139])]
+    with running_in("cuda emulator"):
+        got = gradients(ops.packed_attention, inputs, *cu_seqlens)
+    want = gradients(reference.packed_attention, [x.detach().double().requires_grad_() for x in inputs], *cu_seqlens)
+    return all(error(a, b) < tolerance for a, b in zip(got, want, strict=True))
+
+
+def gradients(operator: Callable[..., Tensor], inputs: list[Tensor], *rest: Tensor) -> list[Tensor]:
+    out = operator(*inputs, *rest, True)
+    return [out, *torch.autograd.grad((out * torch.arange(5.0)[:, None]).sum(), inputs)]
+
+
+def decoding() -> bool:
+    return decoding_of(torch.bfloat16, 2e-2) and decoding_of(torch.float32, 1e-4)
+
+
+def decoding_of(dtype: torch.dtype, tolerance: float) -> bool:
+    q, k_cache, v_cache = (torch.randn(shape).to(dtype) for shape in ((3, 4, 40), (30, 20, 2, 40), (30, 20, 2, 40)))
+    table, lengths = torch.randperm(60).view(2, 30) % 30, [517, 70]
+    indices = [x.int() for x in (table, torch.tensor([0, 1, 3]), torch.tensor(lengths))]
+    with running_in("cuda emulator"):
+        got = ops.paged_attention(q, k_cache, v_cache, *indices)
+    want = reference.paged_attention(*(x.double() for x in (q, k_cache, v_cache)), *indices)
+    return error(got, want) < tolerance
+
+
 def sandwich(operator: Callable[..., tuple[Tensor, Tensor]], inputs: list[Tensor]) -> list[Tensor]:
     h, out = operator(*inputs, 1e-5)
     return [h, out, *torch.autograd.grad(h.sum() + out.square().sum(), inputs)]
 
 
-RUNS = [copies, boxes, products, roles, norms, rotations, positions, patches, entropies, samples]
+# Waits that a device needs and the emulated machine does not show: those that order a warp's memory where its lanes
+# meet in an instruction anyway, and a last one for copies of zeros, which never come where nobody waits for them.
+UNSEEN = {(attention, "sync_warp"): {0}, (decoding, "sync_warp"): set(range(5)), (decoding, "copy"): {5}}
+
+RUNS = [copies, boxes, products, roles, norms, rotations, positions, patches, entropies, samples, attention, decoding]
 
 
 @pytest.mark.parametrize("run", RUNS)
@@ -135,7 +173,7 @@ def test_every_wait_is_needed(run):
     calls = emulator.calls()
     assert any(calls.values())
     for wait, count in calls.items():
-        for ordinal in range(count):
+        for ordinal in set(range(count)) - UNSEEN.get((run, wait), set()):
             with without(wait, ordinal):
                 assert is_caught(run, seeds=8), f"{wait} {ordinal} can be left out"
 

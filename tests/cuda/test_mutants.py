@@ -21,6 +21,25 @@ MUTANTS = {
         "sums[thread_index()] = sum;",
         "norms",
     ),
+    "mask off by one": (
+        "csrc/cuda/attention/packed_attention.cu",
+        "keys_of(work.first + first_row + row) - key;",
+        "keys_of(work.first + first_row + row) - key + 1;",
+        "attention",
+    ),
+    "values not waited for": (
+        "csrc/cuda/attention/packed_attention.cu",
+        "copy_wait<1>();",
+        "copy_wait<2>();",
+        "attention",
+    ),
+    "gradient of another turn's keys": (
+        "csrc/cuda/attention/packed_attention_backward.cu",
+        "add_weighted_rows<T>(grad_q, scores, W::columns(0, turn), 0);",
+        "add_weighted_rows<T>(grad_q, scores, W::columns(0, turn ^ 1), 0);",
+        "attention",
+    ),
+    "a key too few": ("csrc/cuda/attention/paged_attention.cu", "end)) - key; });", "end)) - key - 1; });", "decoding"),
     "swapped fragment index": (
         "tests/emulator/probes.cu",
         "out[(row + 8 * (i / 2 % 2)) * N + 8 * (i / 4) + column + i % 2] = d[i]",
