@@ -280,6 +280,20 @@ DEVICE void wgmma_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
 }
 
+// The compiler, which does not know of wgmma_fence and wgmma_wait, moves no access to these registers across this. Of a
+// descriptor it takes the value for a new one: sums with it are not computed before a loop, to wait in registers there.
+template <int kCount>
+DEVICE void wgmma_hold(float (&d)[kCount]) {
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) asm volatile("" : "+f"(d[i])::"memory");
+}
+template <int kCount>
+DEVICE void wgmma_hold(uint32_t (&a)[kCount][4]) {
+#pragma unroll
+  for (int i = 0; i < 4 * kCount; ++i) asm volatile("" : "+r"(a[i / 4][i % 4])::"memory");
+}
+DEVICE void wgmma_hold(uint64_t& descriptor) { asm volatile("" : "+l"(descriptor)); }
+
 }  // namespace glm4v::cuda
 
 #include "wgmma.h"

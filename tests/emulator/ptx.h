@@ -343,6 +343,8 @@ DEVICE void wgmma(float (&d)[kCount], const uint32_t (&a)[4], uint64_t b, bool a
   issue<T, 2 * kCount>({d, a, 0, b, add, machine.current().wgmma_groups}, Major::k, kMajorB);
 }
 DEVICE void wgmma_fence() {}
+template <typename Registers>
+DEVICE void wgmma_hold(Registers&) {}
 DEVICE void wgmma_commit() { ++machine.current().wgmma_groups; }
 template <int kPending>
 DEVICE void wgmma_wait() {
