@@ -10,6 +10,7 @@ from torch import Tensor
 import glm4v._cuda_emulator as emulator
 from glm4v import ops
 from glm4v.ops import reference
+from tests.cuda.test_attention_sm90 import agrees as attention_sm90  # noqa: F401  (test_mutants asks for it)
 from tests.cuda.test_instructions import WGMMA, swizzled, wgmma
 from tests.ops.conftest import error, results, running_in
 

@@ -53,6 +53,18 @@ MUTANTS = {
         "copy_wait<kStages - 1>()",
         "copies",
     ),
+    "wait for one product too few": (
+        "csrc/cuda/attention/forward_sm90.cu",
+        "wgmma_wait<0>();\n        wgmma_hold(o);",
+        "wgmma_wait<1>();\n        wgmma_hold(o);",
+        "attention_sm90",
+    ),
+    "mask of one key too few": (
+        "csrc/cuda/attention/backward_sm90.cu",
+        "accumulator_column(i) >= high",
+        "accumulator_column(i) > high",
+        "attention_sm90",
+    ),
     "none": ("tests/emulator/probes.cu", "kStages = 3", "kStages = 4", "copies"),
 }
 

@@ -43,6 +43,12 @@ void forward(py::object q, py::object k, py::object v, py::object out, py::objec
                      view(cu_q, "cu_q"), view(cu_k, "cu_k"), causal, scale));
 }
 
+bool takes(py::object q, py::object k, py::object v, py::object out, py::object lse, py::object cu_q, py::object cu_k,
+           float scale) {
+  return cuda::takes_sm90(arguments(view(q, "q", 2), view(k, "k", 2), view(v, "v", 2), view(out, "out"),
+                                    view(lse, "lse"), view(cu_q, "cu_q"), view(cu_k, "cu_k"), false, scale));
+}
+
 // delta as the caller computed it; without sums the gradients of keys and values are written whole.
 void backward(py::object grad_out, py::object q, py::object k, py::object v, py::object out, py::object lse,
               py::object delta_, py::object grad_q_, py::object grad_k_, py::object grad_v_, py::object sum_k_,
@@ -65,6 +71,7 @@ void backward(py::object grad_out, py::object q, py::object k, py::object v, py:
 }  // namespace
 
 void bind_attention_sm90(py::module_& m) {
+  m.def("takes_sm90", takes);
   def(m, "packed_attention_sm90", forward);
   def(m, "packed_attention_backward_sm90", backward);
 }

@@ -53,6 +53,7 @@ struct BackwardSm90 {
   };
   static constexpr int kOfStreamed = 2 * kHeldBytes, kOfBarriers = kOfStreamed + kStages * kPair;
   static constexpr int kBytes = kOfBarriers + static_cast<int>(sizeof(Barriers));
+  static_assert(kBytes <= kSharedOfBlock);
 
   struct Range {
     int first, last;

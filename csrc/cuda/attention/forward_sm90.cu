@@ -38,6 +38,7 @@ struct ForwardSm90 {
   static constexpr int kOfQ = 0, kOfK = kOfQ + kConsumers * Q::kBytes, kOfV = kOfK + kStages * K::kBytes,
                        kOfBarriers = kOfV + kStages * V::kBytes;
   static constexpr int kBytes = kOfBarriers + static_cast<int>(sizeof(Barriers));
+  static_assert(kBytes <= kSharedOfBlock);
 
   // Tiles of keys that the item's queries see, counted from the sequence's first key.
   static DEVICE int key_tiles(const ForwardArguments& a, const Item& item) {

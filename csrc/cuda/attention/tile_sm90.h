@@ -9,9 +9,11 @@ namespace glm4v::cuda::sm90 {
 constexpr int kWarpgroup = 128;
 constexpr int kConsumers = 2, kConsumerWarps = 4 * kConsumers;
 constexpr int kThreadsOfKernel = kWarpgroup * (1 + kConsumers);
-// Registers of a thread: 128 * 24 + 256 * 240 = 64,512 of the multiprocessor's 65,536. ptxas starts from
-// 65,536 / 384 = 168.
+// Registers of a thread. A block starts with 168 for all of its threads, the most that ptxas may give 384 of them; the
+// consumers then take over what the producer gives up.
 constexpr int kProducerRegisters = 24, kConsumerRegisters = 240, kLaunchRegisters = 168;
+static_assert(kProducerRegisters + kConsumers * kConsumerRegisters <= (1 + kConsumers) * kLaunchRegisters);
+constexpr int kSharedOfBlock = 227 * 1024;
 
 // Named barriers: consumer c takes its turn at kTurn + c; the threads of consumer c alone meet at kOwn + c.
 constexpr int kTurn = 1, kOwn = 3;
