@@ -92,7 +92,7 @@ def generate(
 def stop_ids(config: Any, processor: Processor | None, stop: Sequence[int]) -> tuple[int, ...]:
     """Ids that end a completion: `stop`, the config's end-of-sequence ids and the processor's."""
     ids = set(stop)
-    for eos in (getattr(config, "eos_token_id", None), config.text_config.eos_token_id):
+    for eos in (getattr(part, "eos_token_id", None) for part in (config, config.text_config)):
         ids.update([eos] if isinstance(eos, int) else eos or ())
     if processor is not None:
         ids.update(processor.special.stop)

@@ -1,7 +1,5 @@
 """The model on a GPU does what it does on the CPU: loss, gradients, a training step, generation."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 
@@ -13,10 +11,10 @@ ROWS = [[9, ("image", (1, 4, 6)), 14], [30], [5, ("video", (3, 4, 4)), 8, ("imag
 
 
 @pytest.fixture(params=["cuda"] if CUDA["cuda"] else [])
-def place(request: pytest.FixtureRequest) -> Iterator[str]:
+def place(request: pytest.FixtureRequest) -> str:
     """float32 products keep all their bits."""
     torch.set_float32_matmul_precision("highest")
-    yield request.param
+    return request.param
 
 
 def pair() -> tuple[Glm4v, Glm4v, PackedBatch]:

@@ -235,8 +235,8 @@ struct ForwardSm90 {
         for (int i = 2 * r; i < kKeys / 2; i += 4) largest = fmaxf(largest, fmaxf(s[i], s[i + 1]));
         largest = fmaxf(largest, shuffle_xor(largest, 1));
         largest = fmaxf(largest, shuffle_xor(largest, 2));
-        const float shift = largest == -kInfinity ? 0.0f : largest * a.scale_log2;
-        factor[r] = exp2_fast(maximum[r] * a.scale_log2 - shift);
+        const float anchor = largest == -kInfinity ? 0.0f : largest, shift = anchor * a.scale_log2;
+        factor[r] = exp2_fast((maximum[r] - anchor) * a.scale_log2);  // 1 where both are equal
         maximum[r] = largest;
         sum[r] *= factor[r];
 #pragma unroll
