@@ -41,6 +41,8 @@ class Slots:
         penalised = settings.repetition_penalty != 1
         self._seen = zeros(vocabulary, dtype=torch.bool) if penalised else None
         self._stop = torch.tensor(settings.stop, dtype=torch.int64, device=device)
+        thinking = settings.thinking
+        self._script = None if thinking is None else torch.tensor(thinking.forced, device=device)
         self._invalid, self._stops = (
             torch.zeros(vocabulary, dtype=torch.bool, device=device).index_fill_(0, ids, True)
             for ids in (torch.tensor(settings.invalid, dtype=torch.int64, device=device), self._stop)
@@ -105,12 +107,12 @@ class Slots:
 
     def _close(self, rows: Tensor, step: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Puts forced tokens in the place of sampled ones where thinking has used up its budget, once a sequence."""
-        thinking = self.settings.thinking
+        thinking, script = self.settings.thinking, self._script
         assert thinking is not None
+        assert script is not None
         written, thinks = self._force[rows], self._thinks[rows]
         starts = (written == 0) & thinks & (step >= thinking.budget)
         forced = starts | ((written > 0) & (written < len(thinking.forced)))
-        script = torch.tensor(thinking.forced, device=self.device)
         tokens = torch.where(forced, script[written.clamp(max=len(script) - 1)], tokens)
         self._force[rows] = written + forced
         self._thinks[rows] = (thinks | (tokens == thinking.opens)) & (tokens != thinking.closes)
