@@ -47,6 +47,11 @@ class Head(Linear):
         return ops.linear_cross_entropy(x, self.weight, targets, temperature)
 
 
+def best_device() -> torch.device:
+    """A GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def rows_of(x: Tensor, index: Tensor) -> Tensor:
     """x[index], rows taken any number of times: [T, ...], [N] -> [N, ...].
 
