@@ -3,7 +3,8 @@
 A matrix product gives a row the same bits wherever it stands and whatever stands beside it, but not at every number of
 rows (measured, MKL: 1 to 3 rows differ, with two threads also 5, 6, 7 and 9; oneDNN: 1 row does). So calls have
 one of a few numbers of rows, padded where there is less to do, and those that differ on this machine are left out. That
-is promised for float32 alone; in other types all are used.
+is promised for float32 alone; in other types all are used. On a GPU numbers are chosen likewise, but prefill and
+decoding have attention kernels whose bits differ: a sequence that waited and was computed again may go on with others.
 """
 
 from collections.abc import Callable, Iterable

@@ -40,12 +40,13 @@ class Slots:
         self._force = zeros()  # how many of the forced tokens are written
         penalised = settings.repetition_penalty != 1
         self._seen = zeros(vocabulary, dtype=torch.bool) if penalised else None
-        self._stop = torch.tensor(settings.stop, dtype=torch.int64, device=device)
         thinking = settings.thinking
         self._script = None if thinking is None else torch.tensor(thinking.forced, device=device)
         self._invalid, self._stops = (
             torch.zeros(vocabulary, dtype=torch.bool, device=device).index_fill_(0, ids, True)
-            for ids in (torch.tensor(settings.invalid, dtype=torch.int64, device=device), self._stop)
+            for ids in (
+                torch.tensor(ids, dtype=torch.int64, device=device) for ids in (settings.invalid, settings.stop)
+            )
         )
 
     def start(self, slot: int, prompt: Tensor, first_position: int, stream: int, blocks: Sequence[int]) -> None:
@@ -87,7 +88,7 @@ class Slots:
         self.step[slots] = step + 1
         if self._seen is not None:
             self._seen[slots, tokens] = True
-        return tokens, torch.isin(tokens, self._stop) | (step + 1 == settings.max_new_tokens)
+        return tokens, self._stops[tokens] | (step + 1 == settings.max_new_tokens)
 
     def _sample(self, rows: Tensor, step: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
         settings = self.settings

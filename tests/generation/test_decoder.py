@@ -1,5 +1,7 @@
 """Decode steps on tensors that stay where they are, and without a read from the device, as CUDA graphs need them."""
 
+import gc
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -80,6 +82,28 @@ def test_a_step_reads_nothing_from_the_device(model: Glm4v) -> None:
     assert logits.shape == (rows, text.vocab_size)
     tokens, ended = slots.advance(ids[:5], logits)
     assert tokens.shape == ended.shape == (5,)
+
+
+def test_a_decoder_goes_with_its_scheduler(
+    model: Glm4v, prompts: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing but the scheduler holds it, in no cycle that waits for the collector: so graphs free their memory."""
+    decoders: list[weakref.ref[decoding.Decoder]] = []
+
+    def decoder(*parts: Any) -> decoding.Decoder:
+        made = decoding.Decoder(*parts, graphs=True)
+        decoders.append(weakref.ref(made))
+        return made
+
+    # like a graph, and unlike Again, a replay does not hold the function
+    monkeypatch.setattr(decoding, "Recorder", lambda device: lambda function: (int, function()))
+    monkeypatch.setattr(scheduling, "Decoder", decoder)
+    gc.disable()
+    try:
+        run(model, prompts, SETTINGS)
+        assert [held() for held in decoders] == [None]
+    finally:
+        gc.enable()
 
 
 def test_stills_of_prompts_on_a_device_share_a_call(prompts: list[Sample]) -> None:
