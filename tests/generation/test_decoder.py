@@ -13,12 +13,12 @@ from torch import Tensor
 from glm4v.data import Sample, pack
 from glm4v.generation import decoder as decoding
 from glm4v.generation import scheduler as scheduling
-from glm4v.generation.prefill import side_by_side
+from glm4v.generation.prefill import prefill, side_by_side
 from glm4v.generation.scheduler import Scheduler
 from glm4v.generation.settings import Completion, Settings, Thinking
 from glm4v.generation.slots import Slots
 from glm4v.model import Glm4v
-from glm4v.model.cache import BLOCK_SIZE, PagedCache
+from glm4v.model.cache import BLOCK_SIZE, PagedCache, blocks_of
 
 SETTINGS = Settings(
     max_new_tokens=20,
@@ -69,16 +69,24 @@ def test_replayed_steps_give_the_same(
 
 
 @torch.inference_mode()
-def test_a_step_reads_nothing_from_the_device(model: Glm4v) -> None:
-    """Tensors on the meta device have no values to read."""
+def test_nothing_is_read_from_the_device(model: Glm4v, prompts: list[Sample]) -> None:
+    """Prompts, which are on the CPU, are prefilled and go on for a step on the meta device, which has no values to read
+    and takes no tensors of another device."""
     device, rows = torch.device("meta"), 8
     with device:
         there = Glm4v(model.config)
         ids = torch.zeros(rows, dtype=torch.int64)
     text: Any = model.config.text_config
+    cache = PagedCache(text, 100, there.dtype, device)
+    blocks = [cache.take(blocks_of(len(prompt))) for prompt in prompts]
+    states = prefill(there, cache, [pack([prompt]) for prompt in prompts], blocks, (16, 64, 256), (64, 256))
+    assert {(state.device.type, *state.shape) for state in states} == {("meta", text.hidden_size)}
+
     thinking = Thinking(budget=2, opens=1, closes=2, forced=(2, 3))
-    slots = Slots(5, 4, text.vocab_size, replace(SETTINGS, thinking=thinking), device)
-    logits = decoding.Decoder(there, PagedCache(text, 20, there.dtype, device), slots)(ids)
+    slots = Slots(5, 60, text.vocab_size, replace(SETTINGS, thinking=thinking), device)
+    for slot, (prompt, taken) in enumerate(zip(prompts, blocks, strict=True)):
+        slots.start(slot, prompt.input_ids, len(prompt), 0, taken)
+    logits = decoding.Decoder(there, cache, slots)(ids)
     assert logits.shape == (rows, text.vocab_size)
     tokens, ended = slots.advance(ids[:5], logits)
     assert tokens.shape == ended.shape == (5,)
