@@ -15,6 +15,7 @@ namespace {
 
 constexpr int W = GLM4V_WIDTH;  // floats in a vector: 4, 8 or 16
 constexpr bool kNativeBf16 = GLM4V_NATIVE_BF16;
+constexpr bool kTileRegisters = GLM4V_TILE_REGISTERS;  // tile_registers.h
 
 // Vector registers of W floats. A stand-in has none: its vectors are several of the machine's.
 #if defined(__AVX512F__)
@@ -186,6 +187,9 @@ inline bool any_above(F32 v, float bound) {
 #endif
 }
 
+// 0 for numbers below the smallest normal one.
+inline F32 flush(F32 x) { return (F32)(((U32)x & 0x7f800000) != 0 ? (U32)x : (U32)x & 0x80000000); }
+
 // acc + a * b, a the same in every lane.
 inline F32 multiply_add(F32 acc, float a, F32 b) { return acc + a * b; }
 
@@ -195,11 +199,10 @@ inline F32 multiply_add(F32 acc, uint32_t a, U32 b) {
 #if GLM4V_NATIVE_BF16 && defined(__AVX512BF16__)
   return (F32)_mm512_dpbf16_ps((__m512)acc, (__m512bh)(U32{} + a), (__m512bh)b);
 #else
-  const auto normal = [](F32 x) { return (F32)(((U32)x & 0x7f800000) != 0 ? (U32)x : (U32)x & 0x80000000); };
-  const auto high = [&](U32 pair) { return normal((F32)(pair & 0xffff0000)); };
-  const auto low = [&](U32 pair) { return normal((F32)(pair << 16)); };
+  const auto high = [](U32 pair) { return flush((F32)(pair & 0xffff0000)); };
+  const auto low = [](U32 pair) { return flush((F32)(pair << 16)); };
   const U32 pair = U32{} + a;
-  return normal(normal(normal(acc) + high(pair) * high(b)) + low(pair) * low(b));
+  return flush(flush(flush(acc) + high(pair) * high(b)) + low(pair) * low(b));
 #endif
 }
 
