@@ -3,7 +3,7 @@
     python tests/cuda/gpu_check.py [--device cpu] [--minutes 9]
 
 Builds the package for the GPU that is here under build/gpu-package, runs the tests of instructions and of all kernels
-on it, then the benchmarks, which write benchmarks/results/, and tests of few shapes under compute-sanitizer. Each part's
+on it, then the benchmarks, which write benchmarks/results/, and few shapes under compute-sanitizer. Each part's
 output stays in build/gpu-check/ as soon as it is done, and what came of it in build/gpu-check/summary.json. Ends with 1
 when a part failed. With --device cpu the emulator stands in the GPU's place: a rehearsal of the command, not a
 measurement.
@@ -73,8 +73,8 @@ def main() -> int:
     given = options.parse_args()
     check = Check(given.device, given.minutes)
     python, place = sys.executable, "cuda" if given.device == "cuda" else "cuda emulator"
-    options = ["-p", "no:cacheprovider", "--rootdir", ".", "-c", str(ROOT / "pyproject.toml")]
-    pytest = [python, "-m", "pytest", "-q", *options]
+    plain = ["-p", "no:cacheprovider", "--rootdir", ".", "-c", str(ROOT / "pyproject.toml")]
+    pytest = [python, "-m", "pytest", "-q", *plain]
     here, sm_80 = ["--place", place, "-m", "not slow"], ["--place", f"{place} sm_80", "-m", "not slow"]
 
     if given.device == "cuda":
