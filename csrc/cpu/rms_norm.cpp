@@ -176,7 +176,7 @@ template <typename T>
 void backward(const RmsNormBackward& a) {
   const int64_t row_bytes = a.columns * int64_t{sizeof(T)}, count = a.grad_residual ? 2 : 1;
   streams(count * a.rows * row_bytes, row_bytes, a.grad_x, a.grad_residual) ? backward<T, Streamed>(a)
-                                                                             : backward<T, Cached>(a);
+                                                                            : backward<T, Cached>(a);
 }
 
 }  // namespace

@@ -71,9 +71,8 @@ inline void rotate_pairs(const Results& results, const T* in, T* out, const floa
     const F32 x = load_some(in + i, n);
     results.put(out + i, x * load_some(cosine + i, n) + swap_pairs(x) * load_some(sine + i, n), n);
   });
-  for_vectors(head_dim - rotary_dim, [&](int64_t i, int n) {
-    results.put(out + rotary_dim + i, load_some(in + rotary_dim + i, n), n);
-  });
+  for_vectors(head_dim - rotary_dim,
+              [&](int64_t i, int n) { results.put(out + rotary_dim + i, load_some(in + rotary_dim + i, n), n); });
 }
 
 int64_t elements(const RopeHeads (&queries_and_keys)[2], int64_t tokens, int head_dim) {
@@ -119,8 +118,8 @@ void vision(const Rope2d& a) {
 template <typename T>
 void vision(const Rope2d& a) {
   const int64_t bytes = elements(a.queries_and_keys, a.grids.patches, a.head_dim) * int64_t{sizeof(T)};
-  const bool streamed = streams(bytes, a.head_dim / 2 * int64_t{sizeof(T)}, a.queries_and_keys[0].out,
-                                a.queries_and_keys[1].out);
+  const bool streamed =
+      streams(bytes, a.head_dim / 2 * int64_t{sizeof(T)}, a.queries_and_keys[0].out, a.queries_and_keys[1].out);
   streamed ? vision<T, Streamed>(a) : vision<T, Cached>(a);
 }
 
