@@ -13,8 +13,8 @@ namespace glm4v::GLM4V_ISA {
 namespace {
 
 constexpr int kChannels = 256;  // at a time, at most: a mixed line of a 24-wide table takes 24 KB of the first cache
-constexpr int kRows = 8;        // of patches, whose gradients go to the table together
-constexpr int kAhead = 2;       // patches from the one that is fetched from memory to the one that is worked on
+constexpr int kRows = 8;        // of patches at a time: their taps down the table overlap
+constexpr int kAhead = 4;       // patches from the one that is fetched from memory to the one that is worked on
 
 constexpr int kLine = 32;  // channels, a line of bf16: threads share none
 
@@ -37,6 +37,17 @@ struct Run {
   const Grid& grid;
 };
 
+// The taps down the table of up to kRows rows from `top` on.
+struct Down {
+  Down(const PositionEmbedding& a, const Run& run, int64_t top)
+      : rows(static_cast<int>(least(run.grid.height - top, kRows))) {
+    for (int r = 0; r < rows; ++r) taps[r] = four_taps(top + r, run.grid.height, a.side);
+  }
+
+  int rows;
+  FourTaps taps[kRows];
+};
+
 // Calls run(channels, frames of one size, the taps of their columns) for everything. A thread has some channels of all
 // patches, so that its part of the table stays in cache.
 template <typename Begin, typename Body>
@@ -56,6 +67,49 @@ void for_runs(const PositionEmbedding& a, Begin&& begin, Body&& body) {
   });
 }
 
+template <int kCount>
+struct Vectors {};
+
+// Calls body(a number of vectors, i, n) for the channels of a row: several whole vectors, then single ones of n lanes.
+template <typename Body>
+void for_groups(int64_t count, Body&& body) {
+  constexpr int kGroup = kRegisters == 32 ? 4 : 2;  // vectors, four taps of which stay in registers
+  int64_t i = 0;
+  for (; i + kGroup * W <= count; i += kGroup * W) body(Vectors<kGroup>{}, i, W);
+  for (; i < count; i += W) body(Vectors<1>{}, i, static_cast<int>(least(count - i, W)));
+}
+
+// One channel group of some rows' mixed lines, `stride` apart, from a column of the table: four entries at a time are
+// in registers.
+template <typename T, int kVectors>
+void mix_rows(const PositionEmbedding& a, const T* column, const FourTaps* down, int rows, Vectors<kVectors>, int n,
+              float* lines, int64_t stride) {
+  F32 window[4][kVectors];
+  int first = down[0].first;
+  const auto enter = [&](int k) {
+    const T* const from = column + int64_t{clamp_tap(first + k, a.side)} * a.side * a.columns;
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) window[k][v] = load_some(from + v * W, n);
+  };
+#pragma GCC unroll 4
+  for (int k = 0; k < 4; ++k) enter(k);
+  for (int r = 0; r < rows; ++r) {
+    for (; first < down[r].first; enter(3)) {
+      ++first;
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v)
+        for (int k = 0; k < 3; ++k) window[k][v] = window[k + 1][v];
+    }
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      F32 mixed{};
+#pragma GCC unroll 4
+      for (int k = 0; k < 4; ++k) mixed += down[r].weight[k] * window[k][v];
+      store(lines + r * stride + v * W, mixed);
+    }
+  }
+}
+
 template <typename T, typename Results>
 void forward(const PositionEmbedding& a) {
   const auto begin = [](const Channels&) {};
@@ -63,25 +117,22 @@ void forward(const PositionEmbedding& a) {
     const Results results;
     const T* table = static_cast<const T*>(a.table) + c.first;
     const int64_t lines = a.side * kChannels;
-    Scratch<float> line(2 * lines);  // the table mixed for two rows: [2, side, channels]
-    for (int64_t row = 0; row < run.grid.height; row += 2) {
-      for (int r = 0; r < 2; ++r) {
-        const Taps down = table_taps(row + r, run.grid.height, a.side);
-        for (int x = 0; x < a.side; ++x)
-          for_vectors(c.count, [&](int64_t i, int n) {
-            F32 mixed{};
-            for (int k = 0; k < 4; ++k)
-              mixed += down.weight[k] * load_some(table + (down.index[k] * a.side + x) * a.columns + i, n);
-            store(line.get() + r * lines + x * kChannels + i, mixed);
-          });
-      }
+    Scratch<float> line(kRows * lines);  // the table mixed for some rows: [rows, side, channels]
+    for (int64_t top = 0; top < run.grid.height; top += kRows) {
+      const Down down(a, run, top);
+      for (int x = 0; x < a.side; ++x)
+        for_groups(c.count, [&](auto vectors, int64_t i, int n) {
+          mix_rows(a, table + x * a.columns + i, down.taps, down.rows, vectors, n, line.get() + x * kChannels + i,
+                   lines);
+        });
       for (int64_t frame = 0; frame < run.frames; ++frame)
-        for (int64_t place = 0; place < 2 * run.grid.width; ++place) {  // as they lie in memory
-          const int64_t patch = run.first_patch + (frame * run.grid.height + row) * run.grid.width + place;
+        for (int64_t place = 0; place < down.rows * run.grid.width; ++place) {  // as they lie in memory
+          const int64_t patch = run.first_patch + (frame * run.grid.height + top) * run.grid.width + place;
           const FourTaps& taps = across[merge_column(place, run.grid.width)];
           const float* from[4];
           for (int k = 0; k < 4; ++k)
-            from[k] = line.get() + place % 4 / 2 * lines + clamp_tap(taps.first + k, a.side) * kChannels;
+            from[k] =
+                line.get() + merge_row(place, run.grid.width) * lines + clamp_tap(taps.first + k, a.side) * kChannels;
           const T* x = static_cast<const T*>(a.x) + patch * a.columns + c.first;
           T* out = static_cast<T*>(a.out) + patch * a.columns + c.first;
           for_vectors(c.count, [&](int64_t i, int n) {
@@ -101,13 +152,11 @@ void forward(const PositionEmbedding& a) {
   streams(a.grids.patches * row_bytes, row_bytes, a.out) ? forward<T, Streamed>(a) : forward<T, Cached>(a);
 }
 
-constexpr int kWindow = kRegisters == 32 ? 4 : 2;  // vectors, four taps of which stay in registers
-
 // Adds the gradients of the patches of one row, at kVectors vectors of channels (the last of n lanes), to its mixed
 // line: of the four taps the first is done with when the patches have moved past it.
-template <int kVectors, typename T>
-void add_row(const PositionEmbedding& a, const Run& run, const FourTaps* across, int64_t row, int64_t channel, int n,
-             int64_t fetched, float* line) {
+template <typename T, int kVectors>
+void add_row(const PositionEmbedding& a, const Run& run, const FourTaps* across, int64_t row, Vectors<kVectors>,
+             int64_t channel, int n, float* line) {
   F32 window[4][kVectors] = {};
   int first = across[0].first;
   const auto move_on = [&] {
@@ -124,11 +173,11 @@ void add_row(const PositionEmbedding& a, const Run& run, const FourTaps* across,
   for (int64_t j = 0; j < run.grid.width; ++j) {
     const FourTaps& taps = across[j];
     while (first < taps.first) move_on();
-    const T* const next = grads + run.place(row, j + kAhead) * a.columns;
-    for (int64_t i = 0; i < fetched; i += 64 / int64_t{sizeof(T)}) prefetch(next + i);
+    const T* const below = grads + run.place(row + 1, j) * a.columns;
     const T* const grad = grads + run.place(row, j) * a.columns;
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
+      if (v * W * sizeof(T) % 64 == 0) prefetch(below + v * W);
       F32 g = load_some(grad + v * W, n);
       for (int64_t f = 1; f < run.frames; ++f) g += load_some(grad + f * frame + v * W, n);
 #pragma GCC unroll 4
@@ -136,6 +185,21 @@ void add_row(const PositionEmbedding& a, const Run& run, const FourTaps* across,
     }
   }
   for (int k = 0; k < 4; ++k) move_on();
+}
+
+// Adds rows [first, last) of `lines`, weighted, to some channels of the table.
+template <int kVectors>
+void add_lines(Vectors<kVectors>, const float* lines, int64_t stride, const float* weight, int first, int last,
+               float* table, int n) {
+  F32 sum[kVectors];
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) sum[v] = load_some(table + v * W, n);
+#pragma GCC unroll 1
+  for (int r = first; r < last; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) sum[v] += weight[r] * load(lines + r * stride + v * W);
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) store_some(table + v * W, sum[v], n);
 }
 
 // Sums come out the same whatever the threads, without atomics: each channel has its own, in the order of the rows.
@@ -149,36 +213,29 @@ void backward(const PositionEmbedding& a) {
     const int64_t lines = a.side * kChannels;
     Scratch<float> line(kRows * lines);  // the gradients of mixed lines: [rows, side, channels]
     for (int64_t row = 0; row < run.grid.height; row += kRows) {
-      const int rows = static_cast<int>(least(run.grid.height - row, kRows));
-      FourTaps down[kRows];
+      const Down down(a, run, row);
+      const int rows = down.rows;
       for (int i = 0; i < rows * lines; i += W) store(line.get() + i, F32{});
       for (int r = 0; r < rows; ++r) {
-        down[r] = four_taps(row + r, run.grid.height, a.side);
-        int64_t i = 0;
-        float* const at = line.get() + r * lines;
-        for (; i + kWindow * W <= c.count; i += kWindow * W)
-          add_row<kWindow, T>(a, run, across, row + r, c.first + i, W, i == 0 ? c.count : 0, at + i);
-        for (; i < c.count; i += W)
-          add_row<1, T>(a, run, across, row + r, c.first + i, static_cast<int>(least(c.count - i, W)), 0, at + i);
+        for_groups(c.count, [&](auto vectors, int64_t i, int n) {
+          add_row<T>(a, run, across, row + r, vectors, c.first + i, n, line.get() + r * lines + i);
+        });
       }
-      const int last = clamp_tap(down[rows - 1].first + 3, a.side);
-      for (int y = clamp_tap(down[0].first, a.side); y <= last; ++y) {
+      const int last = clamp_tap(down.taps[rows - 1].first + 3, a.side);
+      for (int y = clamp_tap(down.taps[0].first, a.side); y <= last; ++y) {
         float weight[kRows] = {};
         int begin_row = rows, end_row = 0;  // those that sample y
         for (int r = 0; r < rows; ++r)
           for (int k = 0; k < 4; ++k)
-            if (clamp_tap(down[r].first + k, a.side) == y) {
-              weight[r] += down[r].weight[k];
+            if (clamp_tap(down.taps[r].first + k, a.side) == y) {
+              weight[r] += down.taps[r].weight[k];
               if (begin_row > r) begin_row = r;
               end_row = r + 1;
             }
         for (int x = 0; x < a.side; ++x) {
           float* const to = a.grad_table + c.first + (int64_t{y} * a.side + x) * a.columns;
-          for_vectors(c.count, [&](int64_t i, int n) {
-            F32 sum = load_some(to + i, n);
-            for (int r = begin_row; r < end_row; ++r)
-              sum += weight[r] * load(line.get() + r * lines + x * kChannels + i);
-            store_some(to + i, sum, n);
+          for_groups(c.count, [&](auto vectors, int64_t i, int n) {
+            add_lines(vectors, line.get() + x * kChannels + i, lines, weight, begin_row, end_row, to + i, n);
           });
         }
       }
