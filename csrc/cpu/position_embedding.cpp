@@ -1,5 +1,5 @@
 // Adds the position table, bicubically adapted to each image's grid, to its patches. The interpolation is separable:
-// table lines are first mixed down the column for two patch rows, then 4 taps of a line serve each patch. Grids of
+// table lines are first mixed down the column for some patch rows, then 4 taps of a line serve each patch. Grids of
 // equal height and width in a row count as one of more frames: frames share taps and lines.
 #include "../math/bicubic.h"
 #include "../math/merge_order.h"
@@ -39,30 +39,36 @@ struct Run {
 
 // The taps down the table of up to kRows rows from `top` on.
 struct Down {
-  Down(const PositionEmbedding& a, const Run& run, int64_t top)
-      : rows(static_cast<int>(least(run.grid.height - top, kRows))) {
+  Down(const PositionEmbedding& a, const Run& run, int64_t first)
+      : top(first), rows(static_cast<int>(least(run.grid.height - top, kRows))) {
     for (int r = 0; r < rows; ++r) taps[r] = four_taps(top + r, run.grid.height, a.side);
   }
 
+  int64_t top;
   int rows;
   FourTaps taps[kRows];
 };
 
-// Calls run(channels, frames of one size, the taps of their columns) for everything. A thread has some channels of all
-// patches, so that its part of the table stays in cache.
-template <typename Begin, typename Body>
-void for_runs(const PositionEmbedding& a, Begin&& begin, Body&& body) {
+// Calls block(channels, frames of one size, the taps of their columns, the taps of some rows, scratch for as many mixed
+// lines [kRows, side, kChannels]) for everything. A thread has some channels of all patches; it walks the patches in
+// order, so that their pages are looked up once.
+template <typename Begin, typename Block>
+void for_blocks(const PositionEmbedding& a, Begin&& begin, Block&& block) {
   if (a.columns == 0) return;
-  const int64_t share = (a.columns + max_threads() - 1) / max_threads();
-  const int64_t block = least(kChannels, round_up(share, kLine));
-  parallel_for((a.columns + block - 1) / block, a.grids.patches * a.columns * 8, [&](int64_t index) {
-    const Channels channels{index * block, least(a.columns - index * block, block)};
-    begin(channels);
+  const int64_t share = round_up((a.columns + max_threads() - 1) / max_threads(), kLine);
+  parallel_for((a.columns + share - 1) / share, a.grids.patches * a.columns * 8, [&](int64_t index) {
+    const int64_t first = index * share, last = least(a.columns, first + share);
+    begin(Channels{first, last - first});
+    Scratch<float> lines(kRows * a.side * kChannels);
     for (int64_t g = 0; g < a.grids.count;) {
       const Run run(a.grids, g);
       Scratch<FourTaps> across(run.grid.width);
       for (int64_t j = 0; j < run.grid.width; ++j) across[j] = four_taps(j, run.grid.width, a.side);
-      body(channels, run, across.get());
+      for (int64_t top = 0; top < run.grid.height; top += kRows) {
+        const Down down(a, run, top);
+        for (int64_t c = first; c < last; c += kChannels)
+          block(Channels{c, least(last - c, kChannels)}, run, across.get(), down, lines.get());
+      }
     }
   });
 }
@@ -82,19 +88,22 @@ void for_groups(int64_t count, Body&& body) {
 // One channel group of some rows' mixed lines, `stride` apart, from a column of the table: four entries at a time are
 // in registers.
 template <typename T, int kVectors>
-void mix_rows(const PositionEmbedding& a, const T* column, const FourTaps* down, int rows, Vectors<kVectors>, int n,
-              float* lines, int64_t stride) {
-  F32 window[4][kVectors];
-  int first = down[0].first;
+void mix_rows(const PositionEmbedding& a, const T* column, const Down& down, Vectors<kVectors>, int n, float* lines,
+              int64_t stride) {
+  F32 window[4][kVectors] = {};
+  int first = down.taps[0].first;
   const auto enter = [&](int k) {
     const T* const from = column + int64_t{clamp_tap(first + k, a.side)} * a.side * a.columns;
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) window[k][v] = load_some(from + v * W, n);
+    for (int v = 0; v < kVectors; ++v) {
+      prefetch(from + a.columns + v * W);  // the next column
+      window[k][v] = load_some(from + v * W, n);
+    }
   };
 #pragma GCC unroll 4
   for (int k = 0; k < 4; ++k) enter(k);
-  for (int r = 0; r < rows; ++r) {
-    for (; first < down[r].first; enter(3)) {
+  for (int r = 0; r < down.rows; ++r) {
+    for (; first < down.taps[r].first; enter(3)) {
       ++first;
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v)
@@ -104,7 +113,7 @@ void mix_rows(const PositionEmbedding& a, const T* column, const FourTaps* down,
     for (int v = 0; v < kVectors; ++v) {
       F32 mixed{};
 #pragma GCC unroll 4
-      for (int k = 0; k < 4; ++k) mixed += down[r].weight[k] * window[k][v];
+      for (int k = 0; k < 4; ++k) mixed += down.taps[r].weight[k] * window[k][v];
       store(lines + r * stride + v * W, mixed);
     }
   }
@@ -113,36 +122,30 @@ void mix_rows(const PositionEmbedding& a, const T* column, const FourTaps* down,
 template <typename T, typename Results>
 void forward(const PositionEmbedding& a) {
   const auto begin = [](const Channels&) {};
-  for_runs(a, begin, [&](const Channels& c, const Run& run, const FourTaps* across) {
+  for_blocks(a, begin, [&](const Channels& c, const Run& run, const FourTaps* across, const Down& down, float* lines) {
     const Results results;
     const T* table = static_cast<const T*>(a.table) + c.first;
-    const int64_t lines = a.side * kChannels;
-    Scratch<float> line(kRows * lines);  // the table mixed for some rows: [rows, side, channels]
-    for (int64_t top = 0; top < run.grid.height; top += kRows) {
-      const Down down(a, run, top);
-      for (int x = 0; x < a.side; ++x)
-        for_groups(c.count, [&](auto vectors, int64_t i, int n) {
-          mix_rows(a, table + x * a.columns + i, down.taps, down.rows, vectors, n, line.get() + x * kChannels + i,
-                   lines);
+    const int64_t stride = a.side * kChannels;
+    for (int x = 0; x < a.side; ++x)
+      for_groups(c.count, [&](auto vectors, int64_t i, int n) {
+        mix_rows(a, table + x * a.columns + i, down, vectors, n, lines + x * kChannels + i, stride);
+      });
+    for (int64_t frame = 0; frame < run.frames; ++frame)
+      for (int64_t place = 0; place < down.rows * run.grid.width; ++place) {  // as they lie in memory
+        const int64_t patch = run.first_patch + (frame * run.grid.height + down.top) * run.grid.width + place;
+        const FourTaps& taps = across[merge_column(place, run.grid.width)];
+        const float* const line = lines + merge_row(place, run.grid.width) * stride;
+        const float* from[4];
+        for (int k = 0; k < 4; ++k) from[k] = line + clamp_tap(taps.first + k, a.side) * kChannels;
+        const T* x = static_cast<const T*>(a.x) + patch * a.columns + c.first;
+        T* out = static_cast<T*>(a.out) + patch * a.columns + c.first;
+        for_vectors(c.count, [&](int64_t i, int n) {
+          prefetch(x + kAhead * a.columns + i);
+          F32 position{};
+          for (int k = 0; k < 4; ++k) position += taps.weight[k] * load(from[k] + i);
+          results.put(out + i, load_some(x + i, n) + rounded<T>(position), n);
         });
-      for (int64_t frame = 0; frame < run.frames; ++frame)
-        for (int64_t place = 0; place < down.rows * run.grid.width; ++place) {  // as they lie in memory
-          const int64_t patch = run.first_patch + (frame * run.grid.height + top) * run.grid.width + place;
-          const FourTaps& taps = across[merge_column(place, run.grid.width)];
-          const float* from[4];
-          for (int k = 0; k < 4; ++k)
-            from[k] =
-                line.get() + merge_row(place, run.grid.width) * lines + clamp_tap(taps.first + k, a.side) * kChannels;
-          const T* x = static_cast<const T*>(a.x) + patch * a.columns + c.first;
-          T* out = static_cast<T*>(a.out) + patch * a.columns + c.first;
-          for_vectors(c.count, [&](int64_t i, int n) {
-            prefetch(x + kAhead * a.columns + i);
-            F32 position{};
-            for (int k = 0; k < 4; ++k) position += taps.weight[k] * load(from[k] + i);
-            results.put(out + i, load_some(x + i, n) + rounded<T>(position), n);
-          });
-        }
-    }
+      }
   });
 }
 
@@ -190,10 +193,13 @@ void add_row(const PositionEmbedding& a, const Run& run, const FourTaps* across,
 // Adds rows [first, last) of `lines`, weighted, to some channels of the table.
 template <int kVectors>
 void add_lines(Vectors<kVectors>, const float* lines, int64_t stride, const float* weight, int first, int last,
-               float* table, int n) {
+               float* table, int64_t columns, int n) {
   F32 sum[kVectors];
 #pragma GCC unroll 4
-  for (int v = 0; v < kVectors; ++v) sum[v] = load_some(table + v * W, n);
+  for (int v = 0; v < kVectors; ++v) {
+    prefetch(table + columns + v * W);  // the next entry
+    sum[v] = load_some(table + v * W, n);
+  }
 #pragma GCC unroll 1
   for (int r = first; r < last; ++r)
 #pragma GCC unroll 4
@@ -209,35 +215,29 @@ void backward(const PositionEmbedding& a) {
     for (int64_t i = 0; i < int64_t{a.side} * a.side; ++i)
       for_vectors(c.count, [&](int64_t j, int n) { store_some(a.grad_table + c.first + i * a.columns + j, F32{}, n); });
   };
-  for_runs(a, begin, [&](const Channels& c, const Run& run, const FourTaps* across) {
-    const int64_t lines = a.side * kChannels;
-    Scratch<float> line(kRows * lines);  // the gradients of mixed lines: [rows, side, channels]
-    for (int64_t row = 0; row < run.grid.height; row += kRows) {
-      const Down down(a, run, row);
-      const int rows = down.rows;
-      for (int i = 0; i < rows * lines; i += W) store(line.get() + i, F32{});
-      for (int r = 0; r < rows; ++r) {
+  for_blocks(a, begin, [&](const Channels& c, const Run& run, const FourTaps* across, const Down& down, float* lines) {
+    const int64_t stride = a.side * kChannels;  // lines are the gradients of mixed lines
+    for (int64_t i = 0; i < down.rows * stride; i += W) store(lines + i, F32{});
+    for (int r = 0; r < down.rows; ++r)
+      for_groups(c.count, [&](auto vectors, int64_t i, int n) {
+        add_row<T>(a, run, across, down.top + r, vectors, c.first + i, n, lines + r * stride + i);
+      });
+    const int last = clamp_tap(down.taps[down.rows - 1].first + 3, a.side);
+    for (int y = clamp_tap(down.taps[0].first, a.side); y <= last; ++y) {
+      float weight[kRows] = {};
+      int begin_row = down.rows, end_row = 0;  // those that sample y
+      for (int r = 0; r < down.rows; ++r)
+        for (int k = 0; k < 4; ++k)
+          if (clamp_tap(down.taps[r].first + k, a.side) == y) {
+            weight[r] += down.taps[r].weight[k];
+            if (begin_row > r) begin_row = r;
+            end_row = r + 1;
+          }
+      for (int x = 0; x < a.side; ++x) {
+        float* const to = a.grad_table + c.first + (int64_t{y} * a.side + x) * a.columns;
         for_groups(c.count, [&](auto vectors, int64_t i, int n) {
-          add_row<T>(a, run, across, row + r, vectors, c.first + i, n, line.get() + r * lines + i);
+          add_lines(vectors, lines + x * kChannels + i, stride, weight, begin_row, end_row, to + i, a.columns, n);
         });
-      }
-      const int last = clamp_tap(down.taps[rows - 1].first + 3, a.side);
-      for (int y = clamp_tap(down.taps[0].first, a.side); y <= last; ++y) {
-        float weight[kRows] = {};
-        int begin_row = rows, end_row = 0;  // those that sample y
-        for (int r = 0; r < rows; ++r)
-          for (int k = 0; k < 4; ++k)
-            if (clamp_tap(down.taps[r].first + k, a.side) == y) {
-              weight[r] += down.taps[r].weight[k];
-              if (begin_row > r) begin_row = r;
-              end_row = r + 1;
-            }
-        for (int x = 0; x < a.side; ++x) {
-          float* const to = a.grad_table + c.first + (int64_t{y} * a.side + x) * a.columns;
-          for_groups(c.count, [&](auto vectors, int64_t i, int n) {
-            add_lines(vectors, line.get() + x * kChannels + i, lines, weight, begin_row, end_row, to + i, n);
-          });
-        }
       }
     }
   });
