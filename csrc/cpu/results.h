@@ -18,7 +18,7 @@ struct Cached {
   }
 };
 
-// One a thread: what it has put is there for other threads when it ends.
+// One for a piece of work: what it has put is there for other threads when it ends.
 struct Streamed {
   static constexpr bool kStreams = true;
 

@@ -13,15 +13,15 @@ namespace {
 
 constexpr int kMaxHead = 256;  // the bindings refuse wider heads
 
-// Angles of one position: `add` frequencies, then `evaluate` all of them at once.
+// Angles of one token: `add` what its frequencies turn with, then `evaluate` all of them at once.
 struct Angles {
-  void add(int64_t position, const double* turns, int frequencies) {
-    for (int i = 0; i < frequencies; ++i)
-      reduce_turns(static_cast<double>(position) * turns[i], rest[count + i], quarter[count + i]);
-    count += frequencies;
+  void add(int64_t position, int frequencies) {
+    for (int i = 0; i < frequencies; ++i) positions[count++] = static_cast<double>(position);
   }
 
-  void evaluate(bool inverse, float* cosine, float* sine) const {
+  void evaluate(const double* turns, bool inverse, float* cosine, float* sine) const {
+    float rest[kMaxHead / 2], quarter[kMaxHead / 2];
+    for (int i = 0; i < count; ++i) reduce_turns(positions[i] * turns[i], rest[i], quarter[i]);
     for_vectors(count, [&](int64_t i, int n) {
       const F32 x = load_some(rest + i, n), turn = load_some(quarter + i, n);
       const F32 s = sine_of_rest(x), c = cosine_of_rest(x);
@@ -33,7 +33,7 @@ struct Angles {
   }
 
   int count = 0;
-  float rest[kMaxHead / 2], quarter[kMaxHead / 2];
+  double positions[kMaxHead / 2];
 };
 
 template <typename Rotate>
@@ -93,13 +93,13 @@ void vision(const Rope2d& a) {
       const PatchRow place = patch_row(a.grids, 2 * index);
       for (int row = 0; row < 2; ++row) {
         Angles height;
-        height.add(place.row + row, turns, quarter);
-        height.evaluate(a.inverse, cosine[row], sine[row]);
+        height.add(place.row + row, quarter);
+        height.evaluate(turns, a.inverse, cosine[row], sine[row]);
       }
       for (int64_t column = 0; column < place.width; ++column) {
         Angles width;
-        width.add(column, turns, quarter);
-        width.evaluate(a.inverse, cosine[0] + quarter, sine[0] + quarter);
+        width.add(column, quarter);
+        width.evaluate(turns, a.inverse, cosine[0] + quarter, sine[0] + quarter);
         __builtin_memcpy(cosine[1] + quarter, cosine[0] + quarter, quarter * sizeof(float));
         __builtin_memcpy(sine[1] + quarter, sine[0] + quarter, quarter * sizeof(float));
         for (int row = 0; row < 2; ++row) {
@@ -131,10 +131,9 @@ void text(const Rope3d& a) {
     const Results results;
     for (int64_t token = first; token < last; ++token) {
       Angles angles;
-      for (int axis = 0; axis < 3; ++axis)
-        angles.add(a.position_ids[axis * a.tokens + token], turns + angles.count, a.sections[axis]);
+      for (int axis = 0; axis < 3; ++axis) angles.add(a.position_ids[axis * a.tokens + token], a.sections[axis]);
       float once[2][kMaxHead / 2], cosine[kMaxHead], sine[kMaxHead];
-      angles.evaluate(a.inverse, once[0], once[1]);
+      angles.evaluate(turns, a.inverse, once[0], once[1]);
       for (int i = 0; i < angles.count; ++i) {
         cosine[2 * i] = cosine[2 * i + 1] = once[0][i];
         sine[2 * i] = -once[1][i];
