@@ -97,7 +97,7 @@ def test_single_gradients_bits_and_threads(place, name, activations, weights):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_results_that_do_not_fit_in_the_cache(isa, dtype):
     torch.manual_seed(0)
-    x, residual, post_weight, weight = inputs(28 * 1024 // dtype.itemsize, 1024, 2, 2, dtype)
+    x, residual, post_weight, weight = inputs(14 * 1024 // dtype.itemsize, 1024, 2, 2, dtype)
     norm = lambda x: ops.rms_norm(x, weight, EPS)
     add = lambda x, residual: ops.add_rms_norm(x, residual, weight, EPS)
     sandwich = lambda x, residual: ops.sandwich_norm(x, residual, post_weight, weight, EPS)

@@ -53,7 +53,7 @@ def test_same_bits_for_every_number_of_threads(place):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_results_that_do_not_fit_in_the_cache(isa, dtype):
-    check_large(ops.swiglu, [ops.swiglu] * 4, [torch.randn(28 * 1024 // dtype.itemsize, 2048, dtype=dtype)])
+    check_large(ops.swiglu, [ops.swiglu] * 4, [torch.randn(14 * 1024 // dtype.itemsize, 2048, dtype=dtype)])
 
 
 def test_operator_is_well_formed():
