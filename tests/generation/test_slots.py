@@ -26,8 +26,9 @@ DEFAULTS: dict[str, Any] = {
 
 def run(wishes: list[int], prompt: tuple[int, ...] = (WORD,), second: float = 0.0, **options: Any) -> Slots:
     """A sequence in slot 1 whose model wants the tokens `wishes`, and the token after each with logit `second`."""
-    slots = Slots(2, 1, VOCABULARY, Settings(**DEFAULTS | options), torch.device("cpu"))
-    slots.start(1, torch.tensor(prompt), len(prompt), 0, [0])
+    settings = Settings(**DEFAULTS | options)
+    slots = Slots(2, 1, VOCABULARY, settings.max_new_tokens, torch.device("cpu"))
+    slots.start(1, torch.tensor(prompt), len(prompt), 0, [0], settings)
     for wish in wishes:
         logits = torch.full((ROWS, VOCABULARY), -5.0)
         logits[0, wish], logits[0, (wish + 1) % VOCABULARY] = 1.0, second
@@ -90,8 +91,9 @@ def test_thinking_is_closed_once() -> None:
 
 
 def test_a_slot_forgets_its_last_sequence() -> None:
-    slots = run([OPENS, WORD, WORD, WORD], thinking=THINKING, repetition_penalty=1.5)
-    slots.start(1, torch.tensor([WORD]), 1, 0, [0])
+    options = {"thinking": THINKING, "repetition_penalty": 1.5}
+    slots = run([OPENS, WORD, WORD, WORD], **options)
+    slots.start(1, torch.tensor([WORD]), 1, 0, [0], Settings(**DEFAULTS | options))
     logits = torch.full((ROWS, VOCABULARY), -5.0)
     logits[0, ANSWER], logits[0, CLOSES] = 1.0, 0.9
     slots.advance(torch.tensor([1]), logits)
