@@ -13,6 +13,7 @@ from queue import Full
 from typing import Any, TypeVar
 
 from PIL import Image
+from safetensors import SafetensorError
 
 from glm4v.data import Processor, Sample
 from glm4v.data.images import data_url_bytes
@@ -87,9 +88,9 @@ class Chat:
             raise WireError(403, f"{folder} is not below {self.reload_from.resolve()} (--reload-from)", "model_path")
         try:
             checksum = _wait(self.engine.reload(folder), gone)
-        except (ValueError, OSError) as error:
-            if isinstance(error, WireError | ConnectionError):
-                raise
+        except (WireError, ConnectionError):
+            raise
+        except (ValueError, OSError, SafetensorError) as error:
             raise WireError(400, str(error), "model_path") from error
         return ReloadResponse(success=True, message=f"weights of {folder}", checksum=checksum)
 

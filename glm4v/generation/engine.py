@@ -75,7 +75,7 @@ class EngineThread:
     def reload(self, folder: Path) -> "Future[str]":
         """Weights from `folder` once what runs is finished; requests that come later wait for them. Gives the checksum.
 
-        The future raises ValueError or OSError when they do not fit; the old ones then stay.
+        The future raises ValueError, OSError or SafetensorError when they do not fit; the old ones then stay.
         """
         with self._changed:
             return self._put(folder)
@@ -134,7 +134,7 @@ class EngineThread:
             elif future.set_running_or_notify_cancel():
                 try:
                     future.set_result(self._load(task))
-                except (ValueError, OSError) as error:
+                except Exception as error:
                     future.set_exception(error)
 
     def _load(self, folder: Path) -> str:
