@@ -86,16 +86,16 @@ class ChatRequest(Asked):
 
     model: str | None = None
     messages: list[Message] = Field(min_length=1, max_length=1000)
-    n: int = Field(1, ge=1, le=MOST_SAMPLES)
-    seed: int | None = Field(None, ge=-INT64, lt=INT64)
-    temperature: float = Field(1.0, ge=0, le=100)
-    top_p: float = Field(1.0, gt=0, le=1)
-    max_tokens: int | None = Field(None, ge=1)
-    max_completion_tokens: int | None = Field(None, ge=1)  # its newer name
+    n: int = Field(default=1, ge=1, le=MOST_SAMPLES)
+    seed: int | None = Field(default=None, ge=-INT64, lt=INT64)
+    temperature: float = Field(default=1.0, ge=0, le=100)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_tokens: int | None = Field(default=None, ge=1)
+    max_completion_tokens: int | None = Field(default=None, ge=1)  # its newer name
     logprobs: bool = False
     top_logprobs: Literal[0] | None = None
     stop: Stop = None
-    thinking_token_budget: int | None = Field(None, ge=0)
+    thinking_token_budget: int | None = Field(default=None, ge=0)
     return_token_ids: bool = False
     stream: Literal[False] = False
 

@@ -75,6 +75,8 @@ class Served:
         self._named: str | None = None  # the model, by the server
         self._verifies = False  # answers carry the checksum of the weights that wrote them
         self._checksum: str | None = None  # of the weights that were handed over
+        text: Any = engine.model.config.text_config
+        self._vocabulary: int = text.vocab_size
         self._stale = True  # the server has not got the policy's weights yet
         self._handing = threading.Lock()
         self._handed = 0  # times that the server took weights
@@ -92,6 +94,7 @@ class Served:
         self, problems: Sequence[Problem], prompts: Sequence[Sample], settings: RolloutSection, seed: int
     ) -> list[Completion]:
         """`settings.responses` completions of each prompt, prompt by prompt; every rank must call it."""
+        self._given_up.clear()
         if self._stale:
             self._hand_over()
         copies: Counter[bytes] = Counter()
@@ -100,7 +103,6 @@ class Served:
             content = _content(prompt)
             seeds.append(_seed(seed, copies[content]))
             copies[content] += 1
-        self._given_up.clear()
         pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="rollout")
         try:
             futures = [
@@ -236,7 +238,7 @@ class Served:
         forced = tuple(choice.forced or [False] * len(tokens))
         if not len(tokens) == len(log_probs) == len(forced):
             raise self._unfit(f"{len(tokens)} token ids, {len(log_probs)} log-probabilities and {len(forced)} marks")
-        vocabulary = self.engine.model.config.text_config.vocab_size
+        vocabulary = self._vocabulary
         if min(tokens) < 0 or max(tokens) >= vocabulary:
             raise self._unfit(f"the token id {max(tokens)}, above the policy's {vocabulary - 1}")
         return Completion(
@@ -300,14 +302,13 @@ class Served:
     def _patiently(self, ask: Callable[[], V], repair: bool = True) -> V:
         """What `ask` gives; while there is no answer it is asked again, for `section.patience` seconds. `repair`: hand
         the weights over first where the server was lost, since another, started with others, may stand in its place."""
-        since, pause, lost = None, FIRST_PAUSE, False
+        since, pause, lost, handed = None, FIRST_PAUSE, False, 0
         while True:
-            handed = self._handed
             try:
                 if lost and repair:
                     self._named = None
                     self._reload(handed)
-                lost = False
+                lost, handed = False, self._handed
                 return ask()
             except Unreachable as error:
                 lost = lost or error.lost
