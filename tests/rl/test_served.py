@@ -107,19 +107,24 @@ def test_a_server_that_dies_is_replaced(
     start()
     restarts: list[threading.Thread] = []
     asked: Counter[str] = Counter()
-    send, lock = Served._send, threading.Lock()
+    send, hand_over, lock = Served._send, Served._hand_over, threading.Lock()
+
+    def counted(self: Served) -> None:
+        asked["hand-overs"] += 1
+        hand_over(self)
 
     def deadly(self: Served, method: str, route: str, body: bytes | None) -> dict[str, Any]:
         with lock:
             asked[route] += 1
-            amid_rollouts = route == CHAT and asked[route] == 8 + 4
-            at_hand_over = route == RELOAD and len(restarts) == 1 and asked[RELOAD] == 2 + 1 + 1
-            if amid_rollouts or at_hand_over:
+            amid_rollouts = route == CHAT and asked[CHAT] == 8 + 4
+            at_hand_over = route == RELOAD and asked["hand-overs"] == 3
+            if (amid_rollouts, at_hand_over)[len(restarts) :][:1] == (True,):
                 servers[-1].kill()
                 restarts.append(threading.Thread(target=start))
                 restarts[-1].start()
         return send(self, method, route, body)
 
+    monkeypatch.setattr(Served, "_hand_over", counted)
     monkeypatch.setattr(Served, "_send", deadly)
     try:
         served = run(recipe, tmp_path / "served", servers[0].url)
