@@ -20,6 +20,7 @@ from glm4v.data.messages import Medium, read_messages
 
 CHAT, MODELS, HEALTH = "/v1/chat/completions", "/v1/models", "/health"
 RELOAD = "/update_weights_from_disk"  # SGLang's name for it
+RPC, RESET = "/collective_rpc", "/reset_prefix_cache"  # vLLM's, with VLLM_SERVER_DEV_MODE=1
 MOST_SAMPLES = 128  # of one request
 INT64 = 2**63
 

@@ -25,6 +25,8 @@ from glm4v.generation.wire import (
     CHAT,
     MODELS,
     RELOAD,
+    RESET,
+    RPC,
     ChatRequest,
     ChatResponse,
     Choice,
@@ -56,6 +58,10 @@ class Unreachable(Exception):
 
 class Refused(Exception):
     """An answer that asking again does not change."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(f"{status} {reason}")
+        self.status = status
 
 
 class Served:
@@ -153,9 +159,11 @@ class Served:
             try:
                 answer = self._post(RELOAD, ReloadRequest(model_path=path), ReloadResponse)
             except Refused as refusal:
-                raise ValueError(
-                    f"rollout.server.url: {self.url} loads no weights from {path}: POST {RELOAD} gave {refusal}"
-                ) from refusal
+                if refusal.status != 404 or not self._reload_vllm():
+                    raise ValueError(
+                        f"rollout.server.url: {self.url} loads no weights from {path}: POST {RELOAD} gave {refusal}"
+                    ) from refusal
+                answer = ReloadResponse(success=True)
             if not answer.success:
                 raise ValueError(f"rollout.server.url: {self.url} did not load {path}: {answer.message}")
             if answer.checksum not in (None, self._checksum):
@@ -170,6 +178,18 @@ class Served:
                 )
             self._verifies = answer.checksum is not None
             self._handed += 1
+
+    def _reload_vllm(self) -> bool:
+        """The same for vLLM, which reloads the folder that it was started on; False where the server is none."""
+        try:
+            self._send("POST", RPC, b'{"method": "reload_weights"}')
+        except Refused:
+            return False
+        served = self._send("GET", MODELS, None)["data"][0].get("root")
+        if served is None or Path(served).resolve() != self.folder:
+            raise ValueError(f"rollout.server.url: {self.url} serves {served}; start vLLM on {self.folder}")
+        self._send("POST", f"{RESET}?reset_running_requests=true", b"")  # what old weights made of shared prompts
+        return True
 
     # one request ----------------------------------------------------------------------------------------------------
 
@@ -286,15 +306,17 @@ class Served:
             raise Unreachable(f"{type(error).__name__}: {error}", lost=True) from error
         finally:
             connection.close()
+        shown = text[:500].decode(errors="replace")
+        if status in BUSY:
+            raise Unreachable(f"{status} {shown}")
         if status != 200:
-            reason = f"{status} {text[:500].decode(errors='replace')}"
-            raise Unreachable(reason) if status in BUSY else Refused(reason)
+            raise Refused(status, shown)
         try:
-            answer = json.loads(text)
+            answer = json.loads(text or b"{}")
         except ValueError as error:
-            raise Refused(f"no JSON: {error}") from error
+            raise Refused(status, f"no JSON: {shown}") from error
         if not isinstance(answer, dict):
-            raise Refused(f"JSON that is no object: {text[:100].decode(errors='replace')}")
+            raise Refused(status, f"JSON that is no object: {shown}")
         return answer
 
     # a server that may be gone --------------------------------------------------------------------------------------

@@ -1,6 +1,9 @@
 """Rollouts from a real `glm4v serve`: those of our own engine, also when it dies in the middle; and who is refused."""
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -139,6 +142,29 @@ def test_a_server_that_dies_is_replaced(
     assert served == own
 
 
+@pytest.mark.slow
+def test_two_ranks_share_a_server(recipe: dict[str, Any], bandit: Path, tmp_path: Path) -> None:
+    """ZeRO-3: no rank has all weights by itself, and each asks for its own problems."""
+    recipe["optim"] |= {"zero_stage": 3}
+    recipe |= {"steps": 2, "reward": "counting"}  # a function of this file is not known to the ranks
+    own, _ = run(recipe, tmp_path / "own")
+    server = ServerProcess(bandit / "model", "--max-tokens", 256, "--reload-from", tmp_path)
+    out, file = tmp_path / "two", tmp_path / "recipe.json"
+    changed = recipe | {"out": str(out), "rollout": recipe["rollout"] | {"server": {"url": server.url}}}
+    file.write_text(json.dumps(changed))
+    ranks = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*ranks, Path(__file__).with_name("ranks.py"), file]
+    environment = os.environ | {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    server.stop()
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert len(lines) == 2
+    for name in ("reward", "response_length", "groups", "trained_tokens"):
+        assert [line[name] for line in lines] == pytest.approx([line[name] for line in own]), name
+    assert all(line["log_prob_gap"] < 1e-5 for line in lines)
+
+
 # one backend, without a run -------------------------------------------------------------------------------------------
 
 
@@ -190,7 +216,8 @@ def test_new_weights_are_handed_over_before_the_next_rollouts(world: World, serv
     assert after != before
     # someone else's weights do not stay unseen
     status, _ = server.ask("POST", "/update_weights_from_disk", {"model_path": str(world.pool[0].root / "model")})
-    assert status == 403 or world.ask(backend, [0, 1]) == after
+    assert status == 200
+    assert world.ask(backend, [0, 1]) == after
 
 
 class Stand(BaseHTTPRequestHandler):
@@ -204,7 +231,10 @@ class Stand(BaseHTTPRequestHandler):
         self._send("/v1/models", {"data": [{"id": "stand"}]})
 
     def do_POST(self) -> None:
-        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"{}")
+        if self.path in ("/collective_rpc", "/reset_prefix_cache?reset_running_requests=true"):
+            self._send(self.path, {})
+            return
         if self.path == "/update_weights_from_disk":
             self._send(self.path, {"success": True, "checksum": self.good["checksum"]})
             return
@@ -299,7 +329,8 @@ def test_a_server_that_will_not_do_is_named(
 def test_weights_that_are_not_loaded_are_told(
     world: World, stand: Callable[..., str], status: int, answer: dict[str, Any], words: str
 ) -> None:
-    url = stand(lambda path, good: (status, answer) if path == "/update_weights_from_disk" else (200, good))
+    routes = ("/update_weights_from_disk", "/collective_rpc")
+    url = stand(lambda path, good: (status, answer) if path in routes else (200, good))
     with pytest.raises(ValueError, match=words):
         world.ask(world.served(url), [1])
 
@@ -312,6 +343,31 @@ def test_a_server_without_checksums_is_warned_of(
 
     assert len(world.ask(world.served(stand(changed)), [1])) == 1
     assert "gives no checksum" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("root", ["weights", "elsewhere"])
+def test_vllm_reloads_the_folder_that_it_serves(world: World, stand: Callable[..., str], root: str) -> None:
+    """An imitation of its routes: what it is asked, and that another folder is refused by name."""
+    asked: list[str] = []
+
+    def changed(path: str, answer: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        asked.append(path)
+        if path == "/v1/models":
+            return 200, {"data": [{"id": "vllm", "root": str(world.folder.with_name(root))}]}
+        answer.pop("system_fingerprint", None)
+        return (404 if path == "/update_weights_from_disk" else 200), answer
+
+    backend = world.served(stand(changed))
+    if root == "elsewhere":
+        with pytest.raises(ValueError, match=r"serves .*/elsewhere; start vLLM on .*/weights"):
+            world.ask(backend, [1])
+        return
+    assert len(world.ask(backend, [1])) == 1
+    reload = ["/update_weights_from_disk", "/collective_rpc", "/v1/models"]
+    assert asked[:4] == [*reload, "/reset_prefix_cache?reset_running_requests=true"]
+    backend.policy_changed()
+    world.ask(backend, [1])
+    assert asked.count("/collective_rpc") == 2
 
 
 def test_a_busy_server_is_asked_again(world: World, stand: Callable[..., str]) -> None:
