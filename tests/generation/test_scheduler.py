@@ -139,11 +139,13 @@ def test_requests_that_come_later_with_other_settings_change_nothing(model: Glm4
         replace(settings(20), temperature=0.0, min_new_tokens=9),
         replace(settings(25, samples=2), repetition_penalty=1.3, stop=(100, 101)),
         replace(settings(16, samples=2), thinking=thinking, temperature=0.7, top_p=0.9),
+        replace(settings(16, samples=3), thinking=replace(thinking, budget=6), stop=()),
     ]
+    count = len(several)
     opened = [prompt.completed(torch.tensor([70]), torch.tensor([-100])) for prompt in prompts]
     alone = [[run(model, [opened[n]], options)[0] for n in range(5)] for options in several]
     scheduler = Scheduler(model, Capacity.of(model, [max(map(len, opened))] * 4, replace(several[0], stop=())))
-    wanted = [(n, kind) for n in range(5) for kind in range(5)]
+    wanted = [(n, kind) for n in range(5) for kind in range(count)]
     requests = [request(i, opened[n], several[kind]) for i, (n, kind) in enumerate(wanted)]
     waiting, finished = list(requests), []
     while waiting or scheduler.busy:
@@ -154,7 +156,7 @@ def test_requests_that_come_later_with_other_settings_change_nothing(model: Glm4
     for request_, (n, kind) in zip(requests, wanted, strict=True):
         expected = [replace(completion, prompt=request_.number) for completion in alone[kind][n]]
         assert [request_.completions[sample] for sample in range(len(expected))] == expected
-    assert any(sum(completion.forced) for completions in alone[4] for completion in completions)
+    assert all(any(sum(one.forced) for completions in alone[kind] for one in completions) for kind in (4, 5))
     assert scheduler.cache.free == len(scheduler.cache._users)
 
 

@@ -173,11 +173,15 @@ def test_weights_come_from_a_folder_between_requests(server: ServerProcess, fold
         return server.ask("POST", "/update_weights_from_disk", {"model_path": str(path)})
 
     def chat() -> dict[str, Any]:
-        return server.chat(with_image(0), seed=0, max_tokens=40)
+        return server.chat(with_image(0), seed=0, n=24, max_tokens=300)
+
+    def reload_amid_them() -> tuple[int, dict[str, Any]]:
+        time.sleep(0.15)
+        return reload(folder / "other")
 
     before = chat()
     try:
-        results = together([chat, lambda: reload(folder / "other"), chat, chat])
+        results = together([chat, reload_amid_them, chat, chat])
         status, told = results.pop(1)
         other = checksum(Glm4v.from_pretrained(folder / "other"))
         assert (status, told["success"], told["checksum"]) == (200, True, other)
