@@ -55,6 +55,7 @@ class Chat:
         self.engine, self.processor, self.config, self.name = engine, processor, config, name
         self.reload_from = reload_from
         self._reading = threading.Lock()  # tokenizers are not safe to use from several threads
+        self._texts: dict[int, str] = {}  # of single tokens: decoded once, not once for every place
 
     def health(self) -> dict[str, Any]:
         """Raises WireError 503 when the engine has ended."""
@@ -156,7 +157,7 @@ class Chat:
         log_probs = None
         if request.logprobs:
             pairs = zip(tokens, completion.log_probs, strict=True)
-            log_probs = LogProbs(content=[LogProb(token=self.processor.decode([t]), logprob=p) for t, p in pairs])
+            log_probs = LogProbs(content=[LogProb(token=self._text(t), logprob=p) for t, p in pairs])
         return Choice(
             index=index,
             message=ChatMessage(content=text[: min(ends, default=len(text))]),
@@ -165,6 +166,11 @@ class Chat:
             token_ids=list(tokens) if request.return_token_ids else None,
             forced=list(completion.forced) if request.return_token_ids else None,
         )
+
+    def _text(self, token: int) -> str:
+        if token not in self._texts:
+            self._texts[token] = self.processor.decode([token])
+        return self._texts[token]
 
 
 class StopTexts:

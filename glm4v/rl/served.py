@@ -6,11 +6,13 @@ answered whole or asked again, so that a server may die and another take its pla
 
 import hashlib
 import json
+import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any, TypeVar
@@ -87,6 +89,7 @@ class Served:
         self._handing = threading.Lock()
         self._handed = 0  # times that the server took weights
         self._given_up = threading.Event()
+        self._open: set[HTTPConnection] = set()
         self._retries = 0
         self._seconds = 0.0
 
@@ -121,6 +124,10 @@ class Served:
             return [completion for future in futures for completion in future.result()]
         finally:
             self._given_up.set()
+            for connection in tuple(self._open):  # after an error: nobody waits for these answers any more
+                if connection.sock is not None:
+                    with suppress(OSError):
+                        connection.sock.shutdown(socket.SHUT_RDWR)
             pool.shutdown(wait=False, cancel_futures=True)
 
     def metrics(self) -> dict[str, float]:
@@ -298,6 +305,7 @@ class Served:
         address = urlsplit(self.url)
         kind = HTTPSConnection if address.scheme == "https" else HTTPConnection
         connection = kind(address.netloc, timeout=self.section.timeout)
+        self._open.add(connection)
         try:
             connection.request(method, address.path + route, body, {"Content-Type": "application/json"})
             response = connection.getresponse()
@@ -305,6 +313,7 @@ class Served:
         except (OSError, HTTPException) as error:
             raise Unreachable(f"{type(error).__name__}: {error}", lost=True) from error
         finally:
+            self._open.discard(connection)
             connection.close()
         shown = text[:500].decode(errors="replace")
         if status in BUSY:

@@ -415,6 +415,26 @@ def test_no_answer_ends_after_the_patience(world: World, stand: Callable[..., st
     hang.set()
 
 
+def test_an_error_does_not_wait_for_other_answers(world: World, stand: Callable[..., str]) -> None:
+    hang, asked = threading.Event(), Counter[str]()
+
+    def changed(path: str, answer: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        asked[path] += 1
+        if path == CHAT and asked[CHAT] == 1:
+            hang.wait(30)
+        return (400 if path == CHAT else 200), answer
+
+    before = set(threading.enumerate())
+    with pytest.raises(ValueError, match=r"own_words.jsonl:2 .*refuses the request: 400"):
+        world.ask(world.served(stand(changed)), [1, 1, 1])
+    workers = [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("rollout")]
+    for thread in workers:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in workers)
+    assert not hang.is_set()
+    hang.set()
+
+
 def test_a_video_file_does_not_travel(world: World, stand: Callable[..., str]) -> None:
     problem = replace(world.pool[1], messages=[{"role": "user", "content": [{"type": "video", "video": "a.mp4"}]}])
     backend = world.served(stand(lambda path, answer: (200, answer)))
