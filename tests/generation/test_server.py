@@ -206,6 +206,21 @@ def test_weights_come_from_a_folder_between_requests(server: ServerProcess, fold
     assert as_completions(chat()) == as_completions(before)
 
 
+def test_weights_that_give_no_numbers_fail_a_request_and_no_more(server: ServerProcess, folder: Path) -> None:
+    before = as_completions(server.chat(TEXT, seed=0, max_tokens=5))
+    broken = Glm4v.from_pretrained(folder / "model")
+    with torch.no_grad():
+        broken.lm_head.weight.fill_(torch.nan)
+    broken.save_pretrained(folder / "nan")
+    reload = ("POST", "/update_weights_from_disk")
+    assert server.ask(*reload, {"model_path": str(folder / "nan")})[0] == 200
+    status, answer = server.ask("POST", "/v1/chat/completions", {"messages": TEXT, "max_tokens": 5})
+    assert (status, answer["error"]["type"]) == (500, "server_error")
+    assert "not finite" in answer["error"]["message"]
+    assert server.ask(*reload, {"model_path": str(folder / "model")})[0] == 200
+    assert as_completions(server.chat(TEXT, seed=0, max_tokens=5)) == before
+
+
 def text_with(**fields: Any) -> dict[str, Any]:
     return {"messages": TEXT, **fields}
 
