@@ -173,7 +173,7 @@ def test_weights_come_from_a_folder_between_requests(server: ServerProcess, fold
         return server.ask("POST", "/update_weights_from_disk", {"model_path": str(path)})
 
     def chat() -> dict[str, Any]:
-        return server.chat(with_image(0), seed=0, n=24, max_tokens=300)
+        return server.chat(with_image(0), seed=0, n=16, max_tokens=200)
 
     def reload_amid_them() -> tuple[int, dict[str, Any]]:
         time.sleep(0.15)
@@ -311,15 +311,15 @@ def test_bad_http(server: ServerProcess) -> None:
 
 def test_a_client_that_leaves_frees_its_place(server: ServerProcess) -> None:
     """Its sequences end: else the next answer would come after all of theirs."""
-    body = json.dumps({"messages": TEXT, "n": 128, "max_tokens": LONGEST - 20, "seed": 1, "temperature": 0.01}).encode()
-    for _ in range(3):
+    body = json.dumps({"messages": TEXT, "n": 32, "max_tokens": LONGEST - 20, "seed": 1, "temperature": 0.01}).encode()
+    for _ in range(12):
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
         connection.request("POST", "/v1/chat/completions", body)
-        time.sleep(0.1)
+        time.sleep(0.02)
         connection.close()
     begin = time.monotonic()
     server.chat(TEXT, max_tokens=2)
     left = time.monotonic() - begin
     begin = time.monotonic()
     assert server.ask("POST", "/v1/chat/completions", body)[0] == 200
-    assert left < 2 * (time.monotonic() - begin)
+    assert left < 4 * (time.monotonic() - begin)  # not 12 times
