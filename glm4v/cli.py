@@ -163,6 +163,40 @@ def generate(
 
 
 @app.command()
+def serve(
+    folder: Folder,
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; 0.0.0.0 is every one of this machine.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    name: Annotated[str | None, typer.Option(help="The model's name for clients [the folder's].")] = None,
+    max_tokens: Annotated[int, typer.Option(min=2, help="Of a request, prompt and answer together.")] = 8192,
+    sequences: Annotated[int | None, typer.Option(min=1, help="Answers that are written at once.")] = None,
+    min_pixels: Annotated[int | None, typer.Option(min=1, help="Of one image [what the folder says].")] = None,
+    max_pixels: Annotated[int | None, typer.Option(min=1, help="Of one image [what the folder says].")] = None,
+    reload_from: Annotated[
+        Path | None, typer.Option(help="Let clients load new weights from below this folder, as `glm4v rlcs` does.")
+    ] = None,
+) -> None:
+    """Answer OpenAI's chat completions over HTTP, for users and for rollouts."""
+    with plain_errors():
+        from glm4v.generation.server import serve
+
+        serve(
+            folder,
+            host,
+            port,
+            name=name,
+            max_tokens=max_tokens,
+            sequences=sequences,
+            min_pixels=min_pixels,
+            max_pixels=max_pixels,
+            reload_from=reload_from,
+            on_ready=lambda line: print(line, flush=True),
+        )
+
+
+@app.command()
 def gym(
     out: Annotated[Path, typer.Argument(help="Folder for JSONL files and pictures, or the PNG of --preview.")],
     pretrain: Annotated[int, typer.Option(help="Captioned pictures a domain.")] = 2000,
