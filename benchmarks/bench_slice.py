@@ -13,7 +13,6 @@ from glm4v.benchmarks import harness
 from glm4v.benchmarks.bench_model import inputs_of
 from glm4v.benchmarks.harness import Case
 from glm4v.generation.decoder import Decoder
-from glm4v.generation.settings import Settings
 from glm4v.generation.slots import Slots
 from glm4v.model.cache import BLOCK_SIZE, PagedCache, blocks_of
 
@@ -21,18 +20,6 @@ LAYERS = 2
 GRIDS = ((72, 72), (48, 96), (24, 72), (48, 48))  # of images in patches: 3,456 tokens
 TEXTS = (400, 900, 1500, 1900)  # tokens
 SEQUENCES, CONTEXT = 64, 4096
-SETTINGS = Settings(
-    max_new_tokens=1,
-    min_new_tokens=0,
-    temperature=1.0,
-    top_p=1.0,
-    repetition_penalty=1.0,
-    samples_per_prompt=1,
-    seed=0,
-    stop=(),
-    invalid=(),
-    thinking=None,
-)
 
 
 def config(layers: int = LAYERS) -> Glm4vConfig:
@@ -90,7 +77,7 @@ def decoding() -> Case:
     blocks = SEQUENCES * blocks_of(CONTEXT)
     cache = PagedCache(text, blocks, model.dtype, model.device)
     cache.keys.normal_(), cache.values.normal_()
-    slots = Slots(SEQUENCES, blocks_of(CONTEXT), text.vocab_size, SETTINGS, model.device)
+    slots = Slots(SEQUENCES, blocks_of(CONTEXT), text.vocab_size, 1, model.device)
     slots.step.fill_(1)  # the token whose keys and values a step writes is the last of the context
     slots.prompt_length.fill_(CONTEXT - 1), slots.first_position.fill_(CONTEXT - 1)
     slots.table[:SEQUENCES] = torch.arange(blocks, dtype=torch.int32).view(SEQUENCES, -1)

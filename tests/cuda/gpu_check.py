@@ -3,7 +3,7 @@
     python tests/cuda/gpu_check.py [--device cpu] [--minutes 9]
 
 Builds the package for the GPU that is here under build/gpu-package, runs the tests of instructions and of all kernels
-on it, the same under compute-sanitizer on few shapes, then the benchmarks, which write benchmarks/results/. Each part's
+on it, then the benchmarks, which write benchmarks/results/, and few shapes under compute-sanitizer. Each part's
 output stays in build/gpu-check/ as soon as it is done, and what came of it in build/gpu-check/summary.json. Ends with 1
 when a part failed. With --device cpu the emulator stands in the GPU's place: a rehearsal of the command, not a
 measurement.
@@ -28,7 +28,8 @@ class Check:
     def __init__(self, device: str, minutes: float) -> None:
         self.device, self.deadline = device, time.monotonic() + 60 * minutes
         self.parts: dict[str, dict[str, object]] = {}
-        self.environment = dict(os.environ, PYTHONPATH=str(PACKAGE), GLM4V_STANDINS="OFF", GLM4V_CUDA_EMULATOR="ON")
+        path = os.pathsep.join(filter(None, [str(PACKAGE), os.environ.get("PYTHONPATH")]))
+        self.environment = dict(os.environ, PYTHONPATH=path, GLM4V_STANDINS="OFF", GLM4V_CUDA_EMULATOR="ON")
         self.environment["GLM4V_CUDA"] = "on" if device == "cuda" else "off"
         LOGS.mkdir(parents=True, exist_ok=True)
 
@@ -72,18 +73,8 @@ def main() -> int:
     given = options.parse_args()
     check = Check(given.device, given.minutes)
     python, place = sys.executable, "cuda" if given.device == "cuda" else "cuda emulator"
-    pytest = [
-        python,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "--rootdir",
-        ".",
-        "-c",
-        str(ROOT / "pyproject.toml"),
-    ]
+    plain = ["-p", "no:cacheprovider", "--rootdir", ".", "-c", str(ROOT / "pyproject.toml")]
+    pytest = [python, "-m", "pytest", "-q", *plain]
     here, sm_80 = ["--place", place, "-m", "not slow"], ["--place", f"{place} sm_80", "-m", "not slow"]
 
     if given.device == "cuda":
@@ -105,11 +96,6 @@ def main() -> int:
     good &= check.run("attention", [*pytest, *here, *attention], at_most=60)
     if given.device == "cuda":
         good &= check.run("model", [*pytest, *here, "tests/cuda/test_model.py"], at_most=60)
-    if given.device == "cuda" and shutil.which("compute-sanitizer"):
-        small = [*pytest, *here, "tests/ops", "-k", "forward_and_gradients and float32", "-x"]
-        for tool in ("memcheck", "racecheck"):
-            sanitizer = ["compute-sanitizer", "--tool", tool, "--error-exitcode", "9", "--target-processes", "all"]
-            check.run(tool, [*sanitizer, *small], at_most=60)
     measure = f"from glm4v import benchmarks; benchmarks.run(device={given.device!r}"
     results = ROOT / "benchmarks" / "results"
     if given.device == "cuda":
@@ -118,6 +104,11 @@ def main() -> int:
             shutil.copy(file, results)
     else:  # one operator shows that the command works
         measured = check.run("benchmarks", [python, "-c", f"{measure}, names=['swiglu'])"], at_most=400)
+    if given.device == "cuda" and shutil.which("compute-sanitizer"):
+        small = [*pytest, *here, "tests/ops", "-k", "forward_and_gradients", "-x"]
+        for tool in ("memcheck", "racecheck"):
+            sanitizer = ["compute-sanitizer", "--tool", tool, "--error-exitcode", "9", "--target-processes", "all"]
+            check.run(tool, [*sanitizer, *small], at_most=60)
     print(json.dumps(check.parts, indent=1))
     return 0 if good and measured else 1
 

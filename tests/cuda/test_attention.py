@@ -37,6 +37,12 @@ class Case:
     causal: bool = False
     dtype: torch.dtype = torch.bfloat16
 
+    def __str__(self) -> str:
+        mask = " causal" if self.causal else ""
+        return (
+            f"{sum(self.queries)}x{sum(self.keys)} of {len(self.keys)}, {self.heads}/{self.kv_heads}x{self.width}{mask}"
+        )
+
     def tensors(self) -> list[Tensor]:
         """q, k, v and the gradient of the output."""
         torch.manual_seed(0)

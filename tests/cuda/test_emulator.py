@@ -48,9 +48,9 @@ def copies() -> bool:
 
 def boxes() -> bool:
     source = torch.randn(16, 64).bfloat16()
-    target, raw = torch.empty_like(source), torch.empty(1024, dtype=torch.bfloat16)
-    probes.tma(0, source, target, raw, (16, 64), (0, 0), (0, 0), 128)
-    return torch.equal(source, target) and torch.equal(raw, swizzled(source, 128))
+    raw = torch.empty(1024, dtype=torch.bfloat16)
+    probes.tma(0, source, raw, (16, 64), (0, 0), 128)
+    return torch.equal(raw, swizzled(source, 128))
 
 
 def products() -> bool:

@@ -8,8 +8,7 @@ void bind_probes(py::module_& m);
 
 namespace {
 
-constexpr const char* kWaitNames[] = {"sync_threads", "sync_warp", "named_barrier", "copy",
-                                      "barrier",      "wgmma",     "tma_store"};
+constexpr const char* kWaitNames[] = {"sync_threads", "sync_warp", "named_barrier", "copy", "barrier", "wgmma"};
 static_assert(sizeof kWaitNames / sizeof *kWaitNames == glm4v::emulator::kWaits);
 
 void leave_out(const std::string& wait, int ordinal, int thread) {

@@ -4,6 +4,7 @@ import gc
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from glm4v.data import Sample, pack
 from glm4v.generation import decoder as decoding
 from glm4v.generation import scheduler as scheduling
 from glm4v.generation.prefill import prefill, side_by_side
-from glm4v.generation.scheduler import Scheduler
+from glm4v.generation.scheduler import Capacity, Request, Scheduler
 from glm4v.generation.settings import Completion, Settings, Thinking
 from glm4v.generation.slots import Slots
 from glm4v.model import Glm4v
@@ -50,8 +51,17 @@ class Again:
 
 @torch.inference_mode()
 def run(model: Glm4v, prompts: list[Sample], settings: Settings) -> list[Completion]:
-    lengths = [len(prompt) for prompt in prompts]
-    return Scheduler(model, (pack([prompt]) for prompt in prompts), lengths, settings).run()
+    scheduler = Scheduler(model, Capacity.of(model, [len(prompt) for prompt in prompts], settings))
+    return answers(scheduler, prompts, settings)
+
+
+def answers(scheduler: Scheduler, prompts: list[Sample], settings: Settings) -> list[Completion]:
+    requests = [Request(n, len(prompt), partial(pack, [prompt]), settings) for n, prompt in enumerate(prompts)]
+    for request in requests:
+        scheduler.submit(request)
+    while scheduler.busy:
+        scheduler.step()
+    return [request.completions[n] for request in requests for n in range(settings.samples_per_prompt)]
 
 
 @pytest.mark.parametrize("cache_tokens", [None, BLOCK_SIZE * 135])
@@ -83,13 +93,27 @@ def test_nothing_is_read_from_the_device(model: Glm4v, prompts: list[Sample]) ->
     assert {(state.device.type, *state.shape) for state in states} == {("meta", text.hidden_size)}
 
     thinking = Thinking(budget=2, opens=1, closes=2, forced=(2, 3))
-    slots = Slots(5, 60, text.vocab_size, replace(SETTINGS, thinking=thinking), device)
+    settings = replace(SETTINGS, thinking=thinking)
+    slots = Slots(5, 60, text.vocab_size, settings.max_new_tokens, device)
     for slot, (prompt, taken) in enumerate(zip(prompts, blocks, strict=True)):
-        slots.start(slot, prompt.input_ids, len(prompt), 0, taken)
+        slots.start(slot, prompt.input_ids, len(prompt), 0, taken, settings)
     logits = decoding.Decoder(there, cache, slots)(ids)
     assert logits.shape == (rows, text.vocab_size)
     tokens, ended = slots.advance(ids[:5], logits)
     assert tokens.shape == ended.shape == (5,)
+
+
+@torch.inference_mode()
+def test_new_weights_are_recorded_anew(model: Glm4v, prompts: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
+    other = Glm4v(model.config)
+    other.load_state_dict({name: tensor.roll(1, -1) for name, tensor in model.state_dict().items()})
+    want = run(other, prompts, SETTINGS)
+    monkeypatch.setattr(decoding, "Recorder", Again)
+    monkeypatch.setattr(scheduling, "Decoder", lambda *parts: decoding.Decoder(*parts, graphs=True))
+    scheduler = Scheduler(model, Capacity.of(model, [len(prompt) for prompt in prompts], SETTINGS))
+    assert answers(scheduler, prompts, SETTINGS) != want
+    scheduler.take_weights(other)
+    assert answers(scheduler, prompts, SETTINGS) == want
 
 
 def test_a_decoder_goes_with_its_scheduler(

@@ -145,6 +145,26 @@ def check_same_bits(operator: Callable[..., Any], tensors: Sequence[Tensor], *re
         assert all(torch.equal(a, b) for a, b in zip(runs[0], again, strict=True))
 
 
+def check_large(whole: Callable[..., Any], parts: Sequence[Callable[..., Any]], tensors: Sequence[Tensor]) -> None:
+    """Results that do not fit in the cache, which are written past it, have the bits of those of their parts.
+
+    whole: the operator on `tensors`; parts: on their equal parts along the first dimension, in order.
+    """
+    outputs, gradients = outputs_and_gradients(whole, tensors)
+    assert sum(out.nbytes for out in outputs) >= 13 << 20
+    pieces = zip(*(t.chunk(len(parts)) for t in tensors), strict=True)
+    small = [outputs_and_gradients(*part) for part in zip(parts, pieces, strict=True)]
+    for index, want in enumerate(outputs + gradients):
+        assert torch.equal(torch.cat([sum(part, ())[index] for part in small]), want), f"output or gradient {index}"
+
+
+def outputs_and_gradients(operator: Callable[..., Any], tensors: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], ...]:
+    """Of all tensors, the outputs being their own upstream gradients."""
+    inputs = [t.detach().requires_grad_() for t in tensors]
+    outputs = as_tuple(operator(*inputs))
+    return tuple(out.detach() for out in outputs), torch.autograd.grad(outputs, inputs, [o.detach() for o in outputs])
+
+
 def check_single_gradients(operator: Callable[..., Any], tensors: Sequence[Tensor], *rest: Any) -> None:
     """Where only one input needs a gradient it is the same as where all do."""
     needs = differentiable(tensors)

@@ -220,9 +220,11 @@ def test_same_bits_on_every_call_and_for_every_number_of_threads(place, dtype):
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
-def test_stand_in_multiplies_bf16_pairs_as_the_instruction_does():
-    """Where both run here: the emulation that tests execute everywhere follows VDPBF16PS bit by bit."""
-    pair = [name for name in ("avx512_bf16", "standin16_bf16") if native.variants().get(name, (0, False))[1]]
+@pytest.mark.parametrize("isa", ["avx512_bf16", "amx_bf16"])
+def test_stand_in_multiplies_bf16_pairs_as_the_instruction_does(isa):
+    """Where both run here: the emulation that tests execute everywhere follows VDPBF16PS and TDPBF16PS bit by bit."""
+    stand_in = {"avx512_bf16": "standin16_bf16", "amx_bf16": "standin16_amx_bf16"}[isa]
+    pair = [name for name in (isa, stand_in) if native.variants().get(name, (0, False))[1]]
     tensors = inputs(130, 130, 2, 2, 64, torch.bfloat16)
     before = native.isa()
     outs = []
