@@ -12,7 +12,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import BaseModel
 
 from glm4v.data import Processor
@@ -20,7 +19,7 @@ from glm4v.generation.chat import Chat
 from glm4v.generation.engine import EngineThread
 from glm4v.generation.scheduler import Capacity
 from glm4v.generation.wire import CHAT, HEALTH, MODELS, RELOAD, ChatRequest, ReloadRequest, WireError, parse
-from glm4v.model import Glm4v
+from glm4v.model import Glm4v, best_device
 
 MOST_BYTES = 128 * 2**20  # of a request
 MOST_CONNECTIONS = 512
@@ -55,7 +54,7 @@ def serve(
         ValueError: a folder that cannot be read, or too little memory for `max_tokens`.
     """
     processor = Processor.from_pretrained(folder, max_pixels=max_pixels, min_pixels=min_pixels)
-    model = Glm4v.from_pretrained(folder, device="cuda" if torch.cuda.is_available() else "cpu")
+    model = Glm4v.from_pretrained(folder, device=best_device())
     try:
         capacity = Capacity.open(model, max_tokens, sequences)
     except MemoryError as error:
