@@ -12,12 +12,27 @@ from glm4v import Glm4v, PackedBatch
 from glm4v.benchmarks import harness
 from glm4v.benchmarks.bench_model import inputs_of
 from glm4v.benchmarks.harness import Case
+from glm4v.generation.decoder import Decoder
+from glm4v.generation.settings import Settings
+from glm4v.generation.slots import Slots
 from glm4v.model.cache import BLOCK_SIZE, PagedCache, blocks_of
 
 LAYERS = 2
 GRIDS = ((72, 72), (48, 96), (24, 72), (48, 48))  # of images in patches: 3,456 tokens
 TEXTS = (400, 900, 1500, 1900)  # tokens
 SEQUENCES, CONTEXT = 64, 4096
+SETTINGS = Settings(
+    max_new_tokens=1,
+    min_new_tokens=0,
+    temperature=1.0,
+    top_p=1.0,
+    repetition_penalty=1.0,
+    samples_per_prompt=1,
+    seed=0,
+    stop=(),
+    invalid=(),
+    thinking=None,
+)
 
 
 def config(layers: int = LAYERS) -> Glm4vConfig:
@@ -68,27 +83,28 @@ def training_step() -> Case:
     )  # fmt: skip
 
 
-@torch.inference_mode()
 def decoding() -> Case:
+    """A step as generation takes it, up to the logits: on a GPU a graph that is replayed."""
     model = Glm4v(config()).bfloat16()
-    cache = PagedCache(model.config.text_config, SEQUENCES * blocks_of(CONTEXT), model.dtype, model.device)
+    text = model.config.text_config
+    blocks = SEQUENCES * blocks_of(CONTEXT)
+    cache = PagedCache(text, blocks, model.dtype, model.device)
     cache.keys.normal_(), cache.values.normal_()
-    table = torch.arange(SEQUENCES * blocks_of(CONTEXT), dtype=torch.int32).view(SEQUENCES, -1)
-    lengths = torch.full((SEQUENCES,), CONTEXT)
-    attend = cache.decode(table, lengths)
-    tokens, nowhere = torch.arange(SEQUENCES), torch.full((SEQUENCES,), -1)
-    positions = (lengths - 1).expand(3, -1)
-    empty = torch.empty(0, 0, dtype=model.dtype)
+    slots = Slots(SEQUENCES, blocks_of(CONTEXT), text.vocab_size, SETTINGS, model.device)
+    slots.step.fill_(1)  # the token whose keys and values a step writes is the last of the context
+    slots.prompt_length.fill_(CONTEXT - 1), slots.first_position.fill_(CONTEXT - 1)
+    slots.table[:SEQUENCES] = torch.arange(blocks, dtype=torch.int32).view(SEQUENCES, -1)
+    decoder, rows = Decoder(model, cache, slots), torch.arange(SEQUENCES)
 
     @torch.inference_mode()
     def step() -> torch.Tensor:
-        return model.head(model.text(model.embed(tokens, nowhere, empty), positions, attend))
+        return decoder(rows)
 
     read = sum(p.numel() for p in (*model.model.language_model.layers.parameters(), model.lm_head.weight)) * 2
-    read += 2 * cache.keys.numel() * 2
+    read += 2 * cache.keys[:, :blocks].numel() * 2
     source = torch.empty(read // 2, dtype=torch.uint8)
     target = torch.empty_like(source)
-    shape = f"{LAYERS} layers, {SEQUENCES} sequences, {SEQUENCES * blocks_of(CONTEXT) * BLOCK_SIZE} tokens in the cache"
+    shape = f"{LAYERS} layers, {SEQUENCES} sequences, {blocks * BLOCK_SIZE} tokens in the cache"
     return Case(
         "slice", "decoding", torch.bfloat16, shape, "a copy that moves as many bytes",
         step, lambda: target.copy_(source), bytes=read,

@@ -4,11 +4,10 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import torch
 from PIL import Image, ImageDraw
 
 from glm4v.data import Processor, load_image, to_pixel_box
-from glm4v.model import Glm4v
+from glm4v.model import Glm4v, best_device
 
 BOX = re.compile(r"\[\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*\]")
 VIDEO_SUFFIXES = {".mp4", ".mkv", ".mov", ".avi", ".webm"}
@@ -38,7 +37,7 @@ def ask(
         ValueError: a folder or a medium that cannot be read, named.
     """
     processor = Processor.from_pretrained(folder)
-    model = Glm4v.from_pretrained(folder, device="cuda" if torch.cuda.is_available() else "cpu")
+    model = Glm4v.from_pretrained(folder, device=best_device())
     kinds = ["video" if Path(path).suffix.lower() in VIDEO_SUFFIXES else "image" for path in media]
     shown = [{"type": kind, kind: str(path)} for kind, path in zip(kinds, media, strict=True)]
     prompt = processor([{"role": "user", "content": [*shown, {"type": "text", "text": question}]}])

@@ -112,10 +112,11 @@ def evaluate(
     with plain_errors():
         from glm4v import Glm4v, Processor, eval
         from glm4v.data.files import read_problems
+        from glm4v.model import best_device
 
         with progress("eval") as on_progress:
             evaluation = eval.evaluate(
-                Glm4v.from_pretrained(folder),
+                Glm4v.from_pretrained(folder, device=best_device()),
                 Processor.from_pretrained(folder),
                 read_problems(problems),
                 max_new_tokens=max_new_tokens,

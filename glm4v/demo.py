@@ -17,6 +17,7 @@ from rich.progress import Progress
 
 from glm4v import Glm4v, Processor, eval, gym, report
 from glm4v.data.files import read_problems
+from glm4v.model import best_device
 from glm4v.rl import rlcs
 from glm4v.rl.recipe import RlcsRecipe
 from glm4v.train import pretrain, sft
@@ -153,7 +154,7 @@ def evaluate(out: Path, stage: str, model: Callable[[], Glm4v]) -> None:
     with timed(out, f"eval/{stage}"), Progress(console=console) as progress:
         task = progress.add_task("answering")
         evaluation = eval.evaluate(
-            model(),
+            model().to(best_device()),
             Processor.from_pretrained(gym.TOKENIZER),
             problems,
             max_new_tokens=MAX_NEW_TOKENS,

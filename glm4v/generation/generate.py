@@ -57,7 +57,8 @@ def generate(
             sampled; the answer follows. Needs `processor`.
         processor: decodes text, gives `thinking_budget` its tokens, images their mean and deviation, and more stop ids.
         seed: None draws one from torch's generator. The same seed gives a prompt the same completions whatever else is
-            in the batch (bit for bit in float32), and equal prompts in a batch different ones.
+            in the batch, and equal prompts in a batch different ones: bit for bit in float32, on a GPU as long as none
+            waits (see cache_tokens) and the longest prompt and max_new_tokens are 32,768 together at most.
         stop: ids that end a completion besides the end-of-sequence ids of the model's config and the processor.
         cache_tokens: how many tokens' keys and values are kept at once; by default what half of the free memory holds.
             When they are used up the youngest completions wait, and what they had is computed again.

@@ -113,7 +113,7 @@ def side_by_side(prompts: Sequence[PackedBatch], patch_counts: tuple[int, ...]) 
     used = sum(len(prompt.image_patches) for prompt in prompts)
     padding = fitting(patch_counts, used) - used
     grids = [grid for prompt in prompts for grid in prompt.image_grids] + [(1, MERGE, MERGE)] * (padding // MERGE**2)
-    empty = prompts[0].input_ids[:0]
+    empty = torch.zeros(0, dtype=torch.int64)  # batches are made on the CPU
     patches = torch.cat([prompt.image_patches for prompt in prompts])
     batch = PackedBatch.make(
         input_ids=empty,

@@ -3,7 +3,8 @@
 A matrix product gives a row the same bits wherever it stands and whatever stands beside it, but not at every number of
 rows (measured, MKL: 1 to 3 rows differ, with two threads also 5, 6, 7 and 9; oneDNN: 1 row does). So calls have
 one of a few numbers of rows, padded where there is less to do, and those that differ on this machine are left out. That
-is promised for float32 alone; in other types all are used.
+is promised for float32 alone; in other types all are used. On a GPU numbers are chosen likewise, but prefill and
+decoding have attention kernels whose bits differ: a sequence that waited and was computed again may go on with others.
 """
 
 from collections.abc import Callable, Iterable
@@ -19,9 +20,9 @@ from glm4v.data.sample import MERGE
 from glm4v.model import Glm4v
 from glm4v.model.layers import Linear
 
-# Products of 512 rows run at 1.2 (oneDNN) to 1.5 times (MKL) the rate of those of 128, and more rows gain little. On a
-# GPU fewer rows are no faster: reading the weights takes longer.
-ROWS = {"cpu": (16, 32, 64, 128, 256, 512), "cuda": (256,)}
+# Products of 512 rows run at 1.2 (oneDNN) to 1.5 times (MKL) the rate of those of 128, and more rows gain little. A GPU
+# needs thousands before products cost more than reading the weights; decoding has at most 256 and a graph for each.
+ROWS = {"cpu": (16, 32, 64, 128, 256, 512), "cuda": (8, 32, 64, 128, 256, 512, 1024, 2048, 4096)}
 TYPICAL = {"cpu": 128, "cuda": 256}  # with this number all have to agree
 
 Shape = tuple[int, int, bool]  # outputs and inputs of a matrix product, and whether it has a bias
@@ -48,22 +49,24 @@ def patch_counts(model: Glm4v) -> tuple[int, ...]:
 
 def agreeing(model: Glm4v, shapes: Iterable[Shape], scale: int) -> tuple[int, ...]:
     """ROWS, `scale` times as large, at which all products of `shapes` agree in the model's type."""
-    kind, threads = model.device.type, torch.get_num_threads()
+    kind, settings = model.device.type, (torch.get_num_threads(), torch.get_float32_matmul_precision())
     counts = tuple(scale * count for count in ROWS[kind])
     if model.dtype != torch.float32:
         return counts
     typical = scale * TYPICAL[kind]
-    probed = [probe(shape, counts, typical, model.device, threads) for shape in set(shapes)]
+    probed = [probe(shape, counts, typical, model.device, settings) for shape in set(shapes)]
     return tuple(count for count in counts if all(count in agree for agree in probed))
 
 
 @cache
-def probe(shape: Shape, counts: tuple[int, ...], typical: int, device: torch.device, threads: int) -> tuple[int, ...]:
-    """Those of `counts` that agree for one product in float32; `threads` is what the answer depends on besides."""
+def probe(
+    shape: Shape, counts: tuple[int, ...], typical: int, device: torch.device, settings: tuple[int, str]
+) -> tuple[int, ...]:
+    """Those of `counts` that agree for one product in float32; `settings` are what the answer depends on besides."""
     outputs, inputs, bias = shape
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator(device).manual_seed(0)
     rows, weight, added = (
-        torch.randn(*size, generator=generator).to(device)
+        torch.randn(*size, generator=generator, device=device)
         for size in ((max(counts), inputs), (outputs, inputs), (outputs,))
     )
     return like_typical(lambda x: ops.linear(x, weight, added if bias else None), rows, counts, typical)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from glm4v.data import PackedBatch
 from glm4v.generation import sampler
+from glm4v.generation.decoder import Decoder
 from glm4v.generation.prefill import prefill
 from glm4v.generation.prompts import continued, digest
 from glm4v.generation.rows import fitting, patch_counts, row_counts
@@ -26,6 +27,7 @@ from glm4v.generation.settings import Completion, Settings
 from glm4v.generation.slots import Slots
 from glm4v.model import Glm4v
 from glm4v.model.cache import BLOCK_SIZE, PagedCache, affordable_blocks, blocks_of
+from glm4v.ops.paged_attention import KEYS_PER_SPLIT
 
 SLOTS = {"cpu": 512, "cuda": 256}  # sequences alive at once
 REFILL = 16  # idle slots that are waited for before prompts are prefilled for them: fuller calls
@@ -122,13 +124,19 @@ class Prompt:
         return len(self.batch.input_ids)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Running:
     """A sequence in a slot. It may share its prompt's full blocks, the rest of `blocks` is its own."""
 
     prompt: Prompt
     sample: int
     blocks: list[int]
+    step: int = 0  # new tokens so far, as in the slot: the host knows without asking the device
+
+    @property
+    def written(self) -> int:
+        """Tokens in the cache: all but the last new one."""
+        return len(self.prompt) + self.step - 1
 
 
 class Scheduler:
@@ -147,11 +155,14 @@ class Scheduler:
 
         self._idle = list(range(capacity.slots))[::-1]
         text: Any = model.config.text_config
-        width = blocks_of(capacity.max_tokens)
+        # by a multiple of them CUDA kernels split keys alike, whatever the longest prompt is
+        width = -(-capacity.max_tokens // KEYS_PER_SPLIT) * blocks_of(KEYS_PER_SPLIT)
         self.slots = Slots(capacity.slots, width, text.vocab_size, capacity.max_new_tokens, model.device)
         self.cache = PagedCache(text, capacity.blocks, model.dtype, model.device)
-        self._no_vision = torch.full((self.most_rows,), -1, device=model.device)
-        self._no_features = torch.empty(0, 0, dtype=model.dtype, device=model.device)
+        self.slots.table[self.slots.padding] = self.cache.scratch
+        self.decoder = Decoder(model, self.cache, self.slots)
+        self._live: list[int] = []  # the slots of the last step
+        self._groups: tuple[Tensor, ...] = ()  # the same, at most `most_rows` each
 
     @property
     def busy(self) -> bool:
@@ -169,8 +180,11 @@ class Scheduler:
         self._admit()
         if self._running:
             self._grow()
-            for group in self._tensor(sorted(self._running)).split(self.most_rows):
-                self._decode(group)
+            if (live := sorted(self._running)) != self._live:
+                self._live, self._groups = live, self._tensor(live).split(self.most_rows)
+            for group in self._groups:
+                rows = self.slots.padded(group, fitting(self.row_counts, len(group)))
+                self._advance(group, self.decoder(rows))
         finished, self._finished = self._finished, []
         return finished
 
@@ -269,21 +283,24 @@ class Scheduler:
         groups = self._tensor(slots).split(self.most_rows)
         for group, hidden in zip(groups, torch.stack(states).split(self.most_rows), strict=True):
             rows = fitting(self.row_counts, len(group))
-            self._advance(group, F.pad(hidden, (0, 0, 0, rows - len(group))))
+            self._advance(group, self.model.head(F.pad(hidden, (0, 0, 0, rows - len(group)))))
 
     # when blocks run out --------------------------------------------------------------------------------------------
 
     def _grow(self) -> None:
         """A block for each sequence whose next token begins one; for want of one the youngest waits."""
-        slots = self._tensor(list(self._running))
-        written = self.slots.prompt_length[slots] + self.slots.step[slots] - 1
-        for slot in sorted(slots[written % BLOCK_SIZE == 0].tolist(), key=self._age):
+        full = [slot for slot, running in self._running.items() if running.written % BLOCK_SIZE == 0]
+        grown: list[tuple[int, int, int]] = []  # slot, place in its table, block
+        for slot in sorted(full, key=self._age):
             while slot in self._running and not self.cache.free:
                 self._pause(max(self._running, key=self._age))
             if slot in self._running:
                 blocks = self._running[slot].blocks
                 blocks += self.cache.take(1)
-                self.slots.table[slot, len(blocks) - 1] = blocks[-1]
+                grown.append((slot, len(blocks) - 1, blocks[-1]))
+        if grown:
+            slots, places, new = (self._tensor(column) for column in zip(*grown, strict=True))
+            self.slots.table[slots, places] = new.int()
 
     def _pause(self, slot: int) -> None:
         running = self._running.pop(slot)
@@ -297,13 +314,13 @@ class Scheduler:
         blocks: list[list[int]] = []
         while self._paused and sum(len(batch.input_ids) for batch in batches) < PREFILL_TOKENS:
             slot = min(self._paused, key=self._age)
-            running, step = self._paused[slot], int(self.slots.step[slot])
-            needed = blocks_of(len(running.prompt) + step - 1)  # the last token is not written yet
+            running = self._paused[slot]
+            needed = blocks_of(running.written)
             if not self._has_room(needed):
                 break
             running.blocks.extend(self.cache.take(needed))
             self.slots.table[slot, :needed] = torch.tensor(running.blocks, dtype=torch.int32)
-            batches.append(continued(running.prompt.batch, self.slots.tokens[slot, : step - 1]))
+            batches.append(continued(running.prompt.batch, self.slots.tokens[slot, : running.step - 1]))
             blocks.append(running.blocks)
             self._running[slot] = self._paused.pop(slot)
         if batches:
@@ -316,26 +333,17 @@ class Scheduler:
 
     # a token for every sequence -------------------------------------------------------------------------------------
 
-    def _decode(self, group: Tensor) -> None:
-        """One more token for each slot of `group`, at most `most_rows`."""
-        slots = self.slots
-        rows = slots.padded(group, fitting(self.row_counts, len(group)))
-        step = slots.step[rows]
-        x = self.model.embed(slots.tokens[rows, step - 1], self._no_vision[: len(rows)], self._no_features)
-        positions = (slots.first_position[rows] + step - 1).expand(3, -1)
-        attend = self.cache.decode(slots.table[group], slots.prompt_length[group] + slots.step[group])
-        self._advance(group, self.model.text(x, positions, attend))
-
-    def _advance(self, group: Tensor, hidden: Tensor) -> None:
-        """Samples from hidden states [rows, hidden] of the slots `group` and retires what has ended."""
-        tokens, ended = self.slots.advance(group, self.model.head(hidden))
-        done = dict.fromkeys(group[ended].tolist(), False)  # by slot: whether a listener ended it
-        if any(self._running[slot].prompt.request.on_token for slot in group.tolist()):
-            for slot, token in zip(group.tolist(), tokens.tolist(), strict=True):
-                running = self._running[slot]
-                listener = running.prompt.request.on_token
-                if listener is not None and listener(running.sample, token):
-                    done[slot] = True
+    def _advance(self, group: Tensor, logits: Tensor) -> None:
+        """Samples from logits [rows, V] of the slots `group` and retires what has ended."""
+        result = torch.stack([group, *self.slots.advance(group, logits)], dim=1)
+        written = result.tolist()  # the one time that the host waits for the device
+        done = {slot: False for slot, _, ended in written if ended}  # by slot: whether a listener ended it
+        for slot, token, _ in written:
+            running = self._running[slot]
+            running.step += 1
+            listener = running.prompt.request.on_token
+            if listener is not None and listener(running.sample, token):
+                done[slot] = True
         for slot, asked in done.items():
             self._finish(slot, asked)
 
@@ -362,5 +370,8 @@ class Scheduler:
         self.slots.end(running.prompt.request.settings.sampling)
         self._idle.append(slot)
 
-    def _tensor(self, slots: list[int]) -> Tensor:
-        return torch.tensor(slots, dtype=torch.int64, device=self.model.device)
+    def _tensor(self, numbers: Sequence[int]) -> Tensor:
+        tensor = torch.tensor(numbers, dtype=torch.int64)
+        if self.model.device.type == "cuda":  # from pinned memory: the host does not wait
+            return tensor.pin_memory().to(self.model.device, non_blocking=True)
+        return tensor

@@ -20,9 +20,9 @@ class Kind:
 
     number: int
     sampling: Sampling
-    stop: Tensor  # [stop ids] int64
     is_stop: Tensor  # [V] bool
     invalid: Tensor  # [V] bool
+    script: Tensor | None  # the tokens that close a thought
     live: int = 0  # sequences
 
 
@@ -90,12 +90,13 @@ class Slots:
 
     def _kind_of(self, sampling: Sampling) -> Kind:
         if sampling not in self._kinds:
-            stop, invalid = (
-                torch.tensor(ids, dtype=torch.int64, device=self.device) for ids in (sampling.stop, sampling.invalid)
+            thinking, nothing = sampling.thinking, torch.zeros(self.vocabulary, dtype=torch.bool, device=self.device)
+            is_stop, invalid = (
+                nothing.index_fill(0, torch.tensor(ids, dtype=torch.int64, device=self.device), True)
+                for ids in (sampling.stop, sampling.invalid)
             )
-            nothing = torch.zeros(self.vocabulary, dtype=torch.bool, device=self.device)
-            masks = nothing.index_fill(0, stop, True), nothing.index_fill(0, invalid, True)
-            self._kinds[sampling] = Kind(self._next_kind, sampling, stop, *masks)
+            script = None if thinking is None else torch.tensor(thinking.forced, device=self.device)
+            self._kinds[sampling] = Kind(self._next_kind, sampling, is_stop, invalid, script)
             self._next_kind += 1
         return self._kinds[sampling]
 
@@ -134,7 +135,7 @@ class Slots:
         if sampling.thinking is not None:
             tokens, forced = self._close(kind, rows, step, tokens)
             log_probs = sampler.log_probs(logits, tokens, sampling.temperature)
-        return tokens, log_probs, forced, torch.isin(tokens, kind.stop)
+        return tokens, log_probs, forced, kind.is_stop[tokens]
 
     def _sample(self, kind: Kind, rows: Tensor, step: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
         sampling = kind.sampling
@@ -155,13 +156,13 @@ class Slots:
 
     def _close(self, kind: Kind, rows: Tensor, step: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Puts forced tokens in the place of sampled ones where thinking has used up its budget, once a sequence."""
-        thinking = kind.sampling.thinking
+        thinking, script = kind.sampling.thinking, kind.script
         assert thinking is not None
+        assert script is not None
         own = self._kind[rows] == kind.number
         written, thinks = self._force[rows], self._thinks[rows]
         starts = (written == 0) & thinks & (step >= thinking.budget)
         forced = own & (starts | ((written > 0) & (written < len(thinking.forced))))
-        script = torch.tensor(thinking.forced, device=self.device)
         tokens = torch.where(forced, script[written.clamp(max=len(script) - 1)], tokens)
         self._force[rows] = written + forced
         now = (thinks | (tokens == thinking.opens)) & (tokens != thinking.closes)

@@ -22,23 +22,24 @@ class PagedCache:
     """Keys and values of every layer in `blocks` blocks, and the account of who uses which block.
 
     config: Glm4vTextConfig, gives layers and key/value heads.
-    keys, values: [layers, blocks, BLOCK_SIZE, Hkv, D]; not initialised, so memory is touched only where tokens are.
+    keys, values: [layers, blocks + 1, BLOCK_SIZE, Hkv, D]; not initialised, so memory is touched only where tokens are.
+    scratch: the last block, which nobody gets: rows that stand for no sequence write there.
 
     The functions `prefill` and `decode` give the `attend` of one forward pass: it writes the new keys and values where
-    the block table says and attends to everything the sequence has so far. Rows after the last sequence's are padding
-    and come out as zeros.
+    the block table says and attends to everything the sequence has so far.
     """
 
     def __init__(self, config: Any, blocks: int, dtype: torch.dtype, device: torch.device) -> None:
         shape = (
             config.num_hidden_layers,
-            blocks,
+            blocks + 1,
             BLOCK_SIZE,
             config.num_key_value_heads,
             config.hidden_size // config.num_attention_heads,
         )
         self.keys = torch.empty(shape, dtype=dtype, device=device)
         self.values = torch.empty(shape, dtype=dtype, device=device)
+        self.scratch = blocks
         self._users = [0] * blocks
         self._free = list(range(blocks))[::-1]  # a stack: blocks that were touched before are used again first
 
@@ -76,7 +77,8 @@ class PagedCache:
         """`attend` for sequences of several new tokens each, through `ops.packed_attention`.
 
         block_table: [N, max_blocks] int32; query_lengths: new tokens of each sequence, the last of its key_lengths.
-        A sequence may come as several pieces, each a row of the table: all write before any reads.
+        A sequence may come as several pieces, each a row of the table: all write before any reads. Rows after the last
+        sequence's are padding and come out as zeros.
         """
         pairs = list(zip(query_lengths, key_lengths, strict=True))
         new = self._places(block_table, [range(keys - queries, keys) for queries, keys in pairs])
@@ -94,20 +96,19 @@ class PagedCache:
         return attend
 
     def decode(self, block_table: Tensor, key_lengths: Tensor) -> Attend:
-        """`attend` for sequences of one new token each, through `ops.paged_attention`.
+        """`attend` for sequences of one new token each, through `ops.paged_attention`; nothing waits for the device.
 
         block_table: [N, max_blocks] int32; key_lengths: [N] int64, the new token included.
         """
-        count, position = len(key_lengths), key_lengths - 1
+        position = key_lengths - 1
         block = block_table.gather(1, (position // BLOCK_SIZE)[:, None])[:, 0]
         new = block.long() * BLOCK_SIZE + position % BLOCK_SIZE
         lengths = key_lengths.int()
-        cu_seqlens = torch.arange(count + 1, dtype=torch.int32, device=block_table.device)
+        cu_seqlens = torch.arange(len(lengths) + 1, dtype=torch.int32, device=block_table.device)
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             self._write(layer, new, k, v)
-            out = ops.paged_attention(q[:count], self.keys[layer], self.values[layer], block_table, cu_seqlens, lengths)
-            return F.pad(out, (0, 0, 0, 0, 0, len(q) - count))
+            return ops.paged_attention(q, self.keys[layer], self.values[layer], block_table, cu_seqlens, lengths)
 
         return attend
 
@@ -126,11 +127,12 @@ class PagedCache:
 
 
 def affordable_blocks(config: Any, dtype: torch.dtype, device: torch.device) -> int:
-    """Blocks that fit into MEMORY_SHARE of the memory that is free on `device`."""
+    """Blocks that fit into MEMORY_SHARE of the memory that is free on `device`, or kept by torch without a use."""
     width = config.num_key_value_heads * config.hidden_size // config.num_attention_heads
     block = 2 * config.num_hidden_layers * BLOCK_SIZE * width * dtype.itemsize  # bytes
     if device.type == "cuda":
-        free = torch.cuda.mem_get_info(device)[0]
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        free = torch.cuda.mem_get_info(device)[0] + unused
     else:
         lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
         free = int(lines["MemAvailable"].split()[0]) * 1024

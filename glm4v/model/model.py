@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import Glm4vConfig
 
@@ -44,6 +45,20 @@ class Head(Linear):
         if targets is None:
             return super().forward(x)
         return ops.linear_cross_entropy(x, self.weight, targets, temperature)
+
+
+def best_device() -> torch.device:
+    """A GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def rows_of(x: Tensor, index: Tensor) -> Tensor:
+    """x[index], rows taken any number of times: [T, ...], [N] -> [N, ...].
+
+    As an embedding, whose gradients torch adds up in the same order each time; those of `index_select` come by atomic
+    additions on a GPU, in any order and rounded to x's type each time.
+    """
+    return F.embedding(index, x.flatten(1)).view(-1, *x.shape[1:])
 
 
 class Towers(nn.Module):
@@ -107,7 +122,7 @@ class Glm4v(nn.Module):
         x = self.model.language_model.embed_tokens(input_ids)
         if len(features) == 0:
             return x
-        seen = features.index_select(0, vision_index.clamp(min=0)).to(x.dtype)
+        seen = rows_of(features, vision_index.clamp(min=0)).to(x.dtype)
         return torch.where((vision_index >= 0)[:, None], seen, x)
 
     def text(self, x: Tensor, position_ids: Tensor, attend: Attend) -> Tensor:
@@ -137,14 +152,14 @@ class Glm4v(nn.Module):
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             if batch.shares_prefixes:
-                k, v = k.index_select(0, batch.key_index), v.index_select(0, batch.key_index)
+                k, v = (rows_of(x, batch.key_index) for x in (k, v))
             return ops.packed_attention(q, k, v, batch.cu_seqlens, batch.cu_seqlens_k, causal=True)
 
         x = self.embed(batch.input_ids, batch.vision_index, self._features(batch))
         hidden = self.text(x, batch.position_ids, attend)
         targets = batch.labels.masked_fill(batch.predictors < 0, IGNORE)
         if batch.shares_prefixes:
-            predicting = hidden.index_select(0, batch.predictors.clamp(min=0))
+            predicting = rows_of(hidden, batch.predictors.clamp(min=0))
             losses, log_probs, entropy = self.lm_head(predicting, targets, temperature)
         else:  # the token before: rolling the targets there and the results back copies no hidden states
             results = self.lm_head(hidden, targets.roll(-1), temperature)
@@ -164,8 +179,9 @@ class Glm4v(nn.Module):
         if not self.vision_always:
             return patches.new_empty(0, 0)
         blank = patches.new_zeros(4, patches.shape[1])
-        grid_thw = batch.image_grid_thw.new_tensor([[1, 2, 2]])
-        cu_seqlens = batch.cu_seqlens.new_tensor([0, 4])
+        grid_thw = batch.image_grid_thw.new_full((1, 3), 2)  # written on the device: the host does not wait for it
+        grid_thw[:, 0] = 1
+        cu_seqlens = torch.arange(0, 5, 4, dtype=torch.int32, device=patches.device)
         return self.model.visual(blank, batch.video_patches, grid_thw, cu_seqlens, self.gradient_checkpointing)
 
     # generation, files ----------------------------------------------------------------------------------------------

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from glm4v.data import Processor
-from glm4v.model import Glm4v
+from glm4v.model import Glm4v, best_device
 from glm4v.rl import difficulty
 from glm4v.rl.pool import Pool
 from glm4v.rl.recipe import RolloutSection
@@ -82,7 +81,7 @@ def _ask(
     """The rewards of one model's responses to each problem of `parts`; the model is loaded where there are any."""
     if not parts:
         return
-    model = Glm4v.from_pretrained(name, device="cuda" if torch.cuda.is_available() else "cpu")
+    model = Glm4v.from_pretrained(name, device=best_device())
     processor = Processor.from_pretrained(name)
     backend = OwnEngine.of(model, processor)
     for part in parts:

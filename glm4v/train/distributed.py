@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from glm4v.data.packing import PackedBatch
-from glm4v.model import Glm4v, Output, weights
+from glm4v.model import Glm4v, Output, best_device, weights
 from glm4v.train.optimisation import AdamW, parameter_groups
 from glm4v.train.recipe import OptimSection
 
@@ -70,7 +70,7 @@ class Engine:
             ImportError: started by a launcher, but DeepSpeed is not installed.
         """
         if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+            device = best_device().type
         if "LOCAL_RANK" not in os.environ:
             return Engine(model, optim, torch.device(device))
         place = torch.device(device, int(os.environ["LOCAL_RANK"])) if device == "cuda" else torch.device(device)

@@ -54,10 +54,10 @@ def test_pieces_and_single_tokens_attend_as_a_whole(piece: int) -> None:
     cache.release(cache.take(3))
     out = torch.full_like(q, torch.nan)
 
-    def feed(rows: torch.Tensor, attend: Attend) -> None:
-        padding = (0, 0, 0, 0, 0, 3)
+    def feed(rows: torch.Tensor, attend: Attend, padding: int) -> None:
+        padded = [torch.nn.functional.pad(x[rows], (0, 0, 0, 0, 0, padding), value=9.0) for x in (q, k, v)]
         for layer in range(LAYERS):
-            result = attend(layer, *(torch.nn.functional.pad(x[rows], padding, value=9.0) for x in (q, k, v)))
+            result = attend(layer, *padded)
             assert not result[len(rows) :].any()
             out[rows] = result[: len(rows)]
 
@@ -70,10 +70,10 @@ def test_pieces_and_single_tokens_attend_as_a_whole(piece: int) -> None:
         if call:
             rows = torch.cat([torch.arange(starts[i] + a, starts[i] + b) for i, a, b in call])
             table = table_of([blocks[i] for i, _, _ in call])
-            feed(rows, cache.prefill(table, [b - a for _, a, b in call], [b for _, _, b in call]))
+            feed(rows, cache.prefill(table, [b - a for _, a, b in call], [b for _, _, b in call]), 3)
     for step in range(new):
         lengths = torch.tensor([length + step + 1 for length in prompts])
-        feed(torch.tensor(starts) + lengths - 1, cache.decode(table_of(blocks), lengths))
+        feed(torch.tensor(starts) + lengths - 1, cache.decode(table_of(blocks), lengths), 0)
     torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-5)
 
 

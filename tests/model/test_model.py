@@ -259,6 +259,24 @@ def test_responses_go_on_from_a_prompt_that_is_computed_once(tools: Any) -> None
         assert tools.difference(gradients_of_shared[name], gradient) <= 1e-5, name
 
 
+@pytest.mark.parametrize("rows", [ROWS["text"], [*ROWS["several images"], *ROWS["videos"]]], ids=["text", "media"])
+@pytest.mark.parametrize("shared", [False, True], ids=["apart", "shared"])
+def test_a_training_step_reads_nothing_from_the_device(tools: Any, rows: list[list[Any]], shared: bool) -> None:
+    """Tensors on the meta device have no values to read: forward and backward never wait for a GPU."""
+    model, _ = tools.pair(tools.config())
+    batch = PackedBatch.from_transformers(tools.inputs(rows), model.config)
+    if shared:  # the second sequence goes on from the first
+        names = ("input_ids", "position_ids", "labels", "seqlens", "vision_index")
+        names += ("image_patches", "video_patches", "image_grids", "video_grids")
+        parts = {name: getattr(batch, name) for name in names}
+        batch = PackedBatch.make(**parts, prefixes=[-1, 0, *[-1] * (len(batch.seqlens) - 2)])
+    model = model.to("meta")
+    model.vision_always = True
+    output = model(batch.to("meta"), logits=True)
+    (output.loss + output.entropy.sum()).backward()
+    assert all(gradient.device.type == "meta" for gradient in gradients(model).values())
+
+
 def test_gradient_checkpointing_changes_nothing(tools: Any) -> None:
     config = tools.config()
     model, _ = tools.pair(config)

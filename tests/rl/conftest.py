@@ -37,11 +37,14 @@ def processor() -> Processor:
 
 @pytest.fixture(scope="session")
 def bandit(tmp_path_factory: pytest.TempPathFactory, processor: Processor) -> Path:
+    return make_bandit(tmp_path_factory.mktemp("bandit"), processor)
+
+
+def make_bandit(folder: Path, processor: Processor) -> Path:
     """A folder with model/, which answers every question with one of six digits about alike, and problems.jsonl.
 
     A bandit's problem wants the digit 1; a dead one wants a digit that the model never writes.
     """
-    folder = tmp_path_factory.mktemp("bandit")
     lines = [
         {
             "id": f"{domain}-{number}",
@@ -81,9 +84,13 @@ def bandit(tmp_path_factory: pytest.TempPathFactory, processor: Processor) -> Pa
 
 @pytest.fixture
 def settings(bandit: Path, tmp_path: Path) -> dict[str, Any]:
+    return quick_settings(bandit, tmp_path / "run")
+
+
+def quick_settings(bandit: Path, out: Path) -> dict[str, Any]:
     """A recipe of quick steps, as the nested dictionary of a YAML file."""
     return {
-        "out": str(tmp_path / "run"),
+        "out": str(out),
         "steps": 6,
         "checkpoint_every": 0,
         "model": {"path": str(bandit / "model"), "device": "cpu"},

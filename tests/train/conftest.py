@@ -33,8 +33,11 @@ def processor() -> Processor:
 
 @pytest.fixture(scope="session")
 def conversations(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_conversations(tmp_path_factory.mktemp("conversations"))
+
+
+def write_conversations(folder: Path) -> Path:
     """A JSONL of 48 conversations: text alone, one picture, and two pictures in turn."""
-    folder = tmp_path_factory.mktemp("conversations")
     rng = np.random.default_rng(0)
     lines = []
     for number in range(48):
@@ -55,9 +58,13 @@ def conversations(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def settings(conversations: Path, tmp_path: Path) -> dict[str, Any]:
+    return quick_settings(conversations, tmp_path / "run")
+
+
+def quick_settings(conversations: Path, out: Path) -> dict[str, Any]:
     """A recipe of 8 quick steps with everything in it, as the nested dictionary of a YAML file."""
     return {
-        "out": str(tmp_path / "run"),
+        "out": str(out),
         "steps": 8,
         "evaluate_every": 4,
         "evaluation_batches": 2,
