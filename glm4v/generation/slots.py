@@ -20,9 +20,9 @@ class Kind:
 
     number: int
     sampling: Sampling
-    stop: Tensor  # [V] bool
+    is_stop: Tensor  # [V] bool
     invalid: Tensor  # [V] bool
-    script: Tensor | None  # ids of the thinking's forced tokens
+    script: Tensor | None  # the tokens that close a thought
     live: int = 0  # sequences
 
 
@@ -90,14 +90,13 @@ class Slots:
 
     def _kind_of(self, sampling: Sampling) -> Kind:
         if sampling not in self._kinds:
-            nothing = torch.zeros(self.vocabulary, dtype=torch.bool, device=self.device)
-            stop, invalid = (
+            thinking, nothing = sampling.thinking, torch.zeros(self.vocabulary, dtype=torch.bool, device=self.device)
+            is_stop, invalid = (
                 nothing.index_fill(0, torch.tensor(ids, dtype=torch.int64, device=self.device), True)
                 for ids in (sampling.stop, sampling.invalid)
             )
-            thinking = sampling.thinking
             script = None if thinking is None else torch.tensor(thinking.forced, device=self.device)
-            self._kinds[sampling] = Kind(self._next_kind, sampling, stop, invalid, script)
+            self._kinds[sampling] = Kind(self._next_kind, sampling, is_stop, invalid, script)
             self._next_kind += 1
         return self._kinds[sampling]
 
@@ -136,13 +135,13 @@ class Slots:
         if sampling.thinking is not None:
             tokens, forced = self._close(kind, rows, step, tokens)
             log_probs = sampler.log_probs(logits, tokens, sampling.temperature)
-        return tokens, log_probs, forced, kind.stop[tokens]
+        return tokens, log_probs, forced, kind.is_stop[tokens]
 
     def _sample(self, kind: Kind, rows: Tensor, step: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
         sampling = kind.sampling
         banned = kind.invalid.expand(logits.shape)
         if sampling.min_new_tokens > 0:
-            banned = banned | (kind.stop & (step < sampling.min_new_tokens)[:, None])
+            banned = banned | (kind.is_stop & (step < sampling.min_new_tokens)[:, None])
         seen = None if self._seen is None or sampling.repetition_penalty == 1 else self._seen[rows]
         return ops.sample_tokens(
             logits,
