@@ -4,6 +4,7 @@
 // in its reach give, in an order of its own: the same bits always, without atomics.
 #include "../math/bicubic.h"
 #include "grid.h"
+#include "ptx.h"
 
 namespace glm4v::cuda {
 namespace {
@@ -13,7 +14,7 @@ constexpr int kWalk = 4;          // merge blocks that one warp walks along
 
 template <typename T, int N>
 struct AddTable {
-  static constexpr int kThreads = 2 * 32 * kMergeBlocks / kWalk, kMinBlocks = 2, kRegisters = 120, kArch = 80;
+  static constexpr int kThreads = 2 * 32 * kMergeBlocks / kWalk, kMinBlocks = 3, kRegisters = 80, kArch = 80;
 
   // The block's merge blocks in shared memory: taps across of the two columns, then down of the two rows.
   struct Block {
@@ -21,7 +22,9 @@ struct AddTable {
     int starts_row;
   };
 
-  static int64_t shared_bytes() { return kMergeBlocks * sizeof(Block); }
+  // Vectors are on their way to shared memory, for the thread itself, while the taps are worked out.
+  static constexpr bool kAhead = N * sizeof(T) == 16;
+  static int64_t shared_bytes() { return kMergeBlocks * sizeof(Block) + (kAhead ? 2 * kWalk * kThreads * 16 : 0); }
   GLM4V_SHARED int64_t slabs(int64_t columns) { return (columns + 32 * N - 1) / (32 * N); }
 
   // Four columns of the table from `first` on, mixed down.
@@ -60,15 +63,16 @@ struct AddTable {
     const int64_t column = (slab * 32 + lane_index()) * N;
     const int begin = warp_index() / 2 * kWalk, row = warp_index() % 2;
     const auto patch_of = [&](int i) { return 4 * (first + begin + i) + 2 * row; };
-    Word<kWordBytes<T, N>> loaded[kWalk][2] = {};  // all patches are under way while the taps are worked out
-#pragma unroll
-    for (int i = 0; i < kWalk; ++i)
-#pragma unroll
-      for (int x = 0; x < 2; ++x)
-        if (column < a.columns && patch_of(i) + 1 < a.grids.patches)
-          loaded[i][x] =
-              read_constant<kWordBytes<T, N>>(static_cast<const T*>(a.x) + (patch_of(i) + x) * a.columns + column);
-
+    const auto x_of = [&](int i, int x) { return static_cast<const T*>(a.x) + (patch_of(i) + x) * a.columns + column; };
+    const auto copy_of = [&](int i, int x) {
+      return shared<T>(kMergeBlocks * sizeof(Block)) + ((2 * i + x) * kThreads + thread_index()) * N;
+    };
+    if constexpr (kAhead) {
+      for (int i = 0; i < kWalk; ++i)
+        for (int x = 0; x < 2; ++x)
+          if (column < a.columns && patch_of(i) + 1 < a.grids.patches) copy_async(copy_of(i, x), x_of(i, x));
+      copy_commit();
+    }
     Block* const blocks = shared<Block>(0);
     for (int i = warp_index(); i < kMergeBlocks; i += kThreads / 32) {
       if (4 * (first + i) >= a.grids.patches) break;
@@ -79,11 +83,12 @@ struct AddTable {
         blocks[i].starts_row = place.column == 0;
       }
     }
+    if constexpr (kAhead) copy_wait<0>();
     sync_threads();
     if (column >= a.columns) return;
     constexpr int kNone = -1000;  // far from the first column of any
     Window window{kNone, {}};
-#pragma unroll
+#pragma unroll 1
     for (int i = 0; i < kWalk; ++i) {
       if (patch_of(i) + 1 >= a.grids.patches) return;
       const Block& block = blocks[begin + i];
@@ -93,7 +98,11 @@ struct AddTable {
         const FourTaps& across = block.taps[x];
         advance(window, a, across.first, block.taps[2 + row], column);
         float value[N], position[N] = {};
-        unpack_word<T>(loaded[i][x], value, 0);
+        if constexpr (kAhead) {
+          load(value, copy_of(i, x));
+        } else {
+          load_constant(value, x_of(i, x));
+        }
         for (int k = 0; k < 4; ++k)
           for (int j = 0; j < N; ++j) position[j] += across.weight[k] * window.mixed[k][j];
         for (int j = 0; j < N; ++j) value[j] += rounded<T>(position[j]);
@@ -137,8 +146,7 @@ struct GatherTable {
   template <int kEntries>
   static DEVICE void put_weights(float* to, int i, const Span& span, int count, int side, int first) {
     float* const own = to + lane_index() * kEntries;
-    const float zero[kEntries] = {};
-    store(own, zero);
+    for (int e = 0; e < kEntries; ++e) own[e] = 0;
     if (i >= span.end) return;
     const FourTaps taps = four_taps(i, count, side);
     for (int k = 0; k < 4; ++k)

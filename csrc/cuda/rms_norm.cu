@@ -155,17 +155,23 @@ struct StagedBackward {
     const int columns = static_cast<int>(a.columns);
     const T *const weight = at<T>(a.weight, 0), *const post_weight = at<T>(a.post_weight, 0);
     float total[kVectors][N] = {}, post_total[kSandwich ? kVectors : 1][N] = {};
+    float kept[kSandwich ? 1 : kVectors][N] = {};  // the weight: of two there is no room for it in registers
+    if constexpr (!kSandwich) for_own(columns, [&](int v, int i) { load_constant(kept[v], weight + i); });
+    const auto weight_of = [&](float (&w)[N], int v, int i) {
+      if constexpr (kSandwich) return load_constant(w, weight + i);
+      for (int j = 0; j < N; ++j) w[j] = kept[kSandwich ? 0 : v][j];
+    };
     int64_t row = block_index().x;
     for (int s = 0; s < kStages; ++s) fetch(a, row + s * a.partials, s);
     for (int turn = 0; row < a.rows; ++turn, row += a.partials) {
       const int stage = turn % kStages;
       copy_wait<kStages - 1>();
       float sums[kSums] = {};  // h^2, h * g; x^2, x * p * grad_h, x * p * g, x * p * h with p the post weight
-      for_own(columns, [&](int, int i) {
+      for_own(columns, [&](int v, int i) {
         float h[N], g[N], w[N], x[N], more[N], p[N];
         load(h, staged(a, stage, kH) + i);
         load(g, staged(a, stage, kGradOut) + i);
-        load_constant(w, weight + i);
+        weight_of(w, v, i);
         if constexpr (kSandwich) {
           load(x, staged(a, stage, kX) + i);
           load(more, staged(a, stage, kGradH) + i);
@@ -194,7 +200,7 @@ struct StagedBackward {
         float h[N], g[N], w[N];
         load(h, staged(a, stage, kH) + i);
         load(g, staged(a, stage, kGradOut) + i);
-        load_constant(w, weight + i);
+        weight_of(w, v, i);
         for (int j = 0; j < N; ++j) {
           g[j] *= inverse;
           total[v][j] += g[j] * h[j];
