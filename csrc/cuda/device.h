@@ -133,14 +133,12 @@ DEVICE Word<kBytes> read_constant(const void* address) {
   return word;
 }
 
-// As one number: nvcc takes the store of a uint4 apart where nothing around it tells that its parts are neighbours.
 template <int kBytes>
 DEVICE void write(void* address, Word<kBytes> word) {
-  const auto both = [&](int i) { return word.part[i] | static_cast<uint64_t>(word.part[i + 1]) << 32; };
   if constexpr (kBytes == 16) {
-    *static_cast<unsigned __int128*>(address) = both(0) | static_cast<unsigned __int128>(both(2)) << 64;
+    *static_cast<uint4*>(address) = *reinterpret_cast<const uint4*>(&word);
   } else if constexpr (kBytes == 8) {
-    *static_cast<uint64_t*>(address) = both(0);
+    *static_cast<uint2*>(address) = *reinterpret_cast<const uint2*>(&word);
   } else {
     *static_cast<Word<kBytes>*>(address) = word;
   }

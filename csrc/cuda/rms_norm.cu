@@ -158,8 +158,11 @@ struct StagedBackward {
     float kept[kSandwich ? 1 : kVectors][N] = {};  // the weight: of two there is no room for it in registers
     if constexpr (!kSandwich) for_own(columns, [&](int v, int i) { load_constant(kept[v], weight + i); });
     const auto weight_of = [&](float (&w)[N], int v, int i) {
-      if constexpr (kSandwich) return load_constant(w, weight + i);
-      for (int j = 0; j < N; ++j) w[j] = kept[kSandwich ? 0 : v][j];
+      if constexpr (kSandwich) {
+        load_constant(w, weight + i);
+      } else {
+        for (int j = 0; j < N; ++j) w[j] = kept[v][j];
+      }
     };
     int64_t row = block_index().x;
     for (int s = 0; s < kStages; ++s) fetch(a, row + s * a.partials, s);
