@@ -319,11 +319,11 @@ DEVICE void store(T* to, const float (&value)[N]) {
   }
 }
 
-// Sums and maxima over a warp; every lane gets the same bits.
-template <typename T>
+// Sums and maxima over a warp, or over each kLanes neighbours in it; every lane gets the same bits.
+template <int kLanes = 32, typename T>
 DEVICE T warp_sum(T x) {
 #pragma unroll
-  for (int mask = 16; mask > 0; mask /= 2) x += shuffle_xor(x, mask);
+  for (int mask = kLanes / 2; mask > 0; mask /= 2) x += shuffle_xor(x, mask);
   return x;
 }
 
@@ -357,7 +357,7 @@ DEVICE void block_sum(float (&x)[kCount], float* scratch) {
     if (lane_index() == 0) scratch[i * kWarps + warp_index()] = x[i];
   }
   sync_threads();
-  for (int i = 0; i < kCount; ++i) x[i] = warp_sum(lane_index() < kWarps ? scratch[i * kWarps + lane_index()] : 0.0f);
+  for (int i = 0; i < kCount; ++i) x[i] = warp_sum<kWarps>(scratch[i * kWarps + lane_index() % kWarps]);
 }
 
 // Calls f with an object of the element type.

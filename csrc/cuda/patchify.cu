@@ -114,28 +114,41 @@ struct Pixels {
 // A block has one merge block of 2 x 2 patches: its pixels go to shared memory, its patches are written in a row.
 template <typename T, int N, int kSpan>
 struct WritePatches {
-  static constexpr int kThreads = 128, kMinBlocks = 8, kRegisters = 64, kArch = 80;
+  static constexpr int kThreads = 128, kMinBlocks = N == 1 ? 8 : 16, kRegisters = 512 / kMinBlocks, kArch = 80;
   static constexpr int kSide = 2 * kPatch, kRowBytes = 3 * kSide, kFrameBytes = kSide * kRowBytes;
   static constexpr int kBytes = kSpan * kFrameBytes;
+  static constexpr int kAhead = 5;  // words of a thread that are under way: all of them where kSpan is 1
 
   static DEVICE void run(const Pixels& a) {
-    const int64_t down = a.to.out_height / kSide, across = a.to.out_width / kSide;
-    const int64_t block = block_index().x % (down * across), time = block_index().x / (down * across);
-    const int64_t row_bytes = 3 * a.to.out_width;
+    // numbers of blocks fit into 32 bits, in which divisions are short
+    const uint32_t across = static_cast<uint32_t>(a.to.out_width) / kSide;
+    const uint32_t of_frame = static_cast<uint32_t>(a.to.out_height) / kSide * across;
+    const uint32_t index = static_cast<uint32_t>(block_index().x), block = index % of_frame;
+    const int64_t time = index / of_frame, row_bytes = 3 * a.to.out_width;
     const uint8_t* const corner = a.frames + block / across * kSide * row_bytes + block % across * kRowBytes;
     uint8_t* const pixels = shared<uint8_t>(0);
     const bool words = (reinterpret_cast<uintptr_t>(a.frames) & 3) == 0;
-    for (int i = 4 * thread_index(); i < kBytes; i += 4 * kThreads) {
-      const int64_t number =
-          least(time * kSpan + i / kFrameBytes, a.to.frame_count - 1);  // an odd count repeats its last
-      const int within = i % kFrameBytes;
-      const uint8_t* const from =
-          corner + (number * a.to.out_height + within / kRowBytes) * row_bytes + within % kRowBytes;
-      if (words) {
-        write<4>(pixels + i, read_constant<4>(from));
-      } else {
-        for (int j = 0; j < 4; ++j) pixels[i + j] = from[j];
+#pragma unroll 1
+    for (int begin = 4 * thread_index(); begin < kBytes; begin += 4 * kThreads * kAhead) {
+      Word<4> word[kAhead];
+#pragma unroll
+      for (int k = 0; k < kAhead; ++k) {
+        const int i = begin + 4 * kThreads * k, within = i % kFrameBytes;
+        if (i >= kBytes) break;
+        const int64_t number =
+            least(time * kSpan + i / kFrameBytes, a.to.frame_count - 1);  // an odd count repeats its last
+        const uint8_t* const from =
+            corner + (number * a.to.out_height + within / kRowBytes) * row_bytes + within % kRowBytes;
+        if (words) {
+          word[k] = read_constant<4>(from);
+        } else {
+          word[k].part[0] = 0;
+          for (int j = 0; j < 4; ++j) word[k].part[0] |= static_cast<uint32_t>(from[j]) << (8 * j);
+        }
       }
+#pragma unroll
+      for (int k = 0; k < kAhead; ++k)
+        if (const int i = begin + 4 * kThreads * k; i < kBytes) write<4>(pixels + i, word[k]);
     }
     sync_threads();
     T* const out = static_cast<T*>(a.to.out) + block_index().x * kBytes;

@@ -42,29 +42,50 @@ struct Angles {
   }
 };
 
-// Calls rotate(token of the block, from, to, i) for every N-th place i up to `places` of every head of the block's
-// tokens, queries first.
-template <typename T, int N, int kThreads, typename Rotate>
-DEVICE void for_heads(const RopeHeads (&x)[2], int64_t first, int64_t tokens, int64_t head_dim, int64_t places,
+// One place in a head: of which of the block's tokens, and where it is read and written; none past the last.
+template <typename T>
+struct Item {
+  int token;
+  const T* in;
+  T* out;
+};
+
+// Calls rotate(kItems of them) until every head of the block's tokens is done, queries first. A thread keeps its place
+// in the head and walks from head to head, so that nothing is divided on the way; several items at a time, so that
+// enough loads are under way.
+template <typename T, int kItems, int kThreads, typename Rotate>
+DEVICE void for_heads(const RopeHeads (&x)[2], int64_t first, int64_t tokens, int head_dim, int pieces, int place,
                       Rotate&& rotate) {
-  const int64_t here = least(tokens - first, kTokens), pieces = (places + N - 1) / N;
-  const int64_t heads = x[0].heads + x[1].heads;
-  for (int64_t item = thread_index(); item < here * heads * pieces; item += kThreads) {
-    const int64_t any_head = item / pieces, token = any_head / heads, i = (item - any_head * pieces) * N;
-    int64_t head = any_head - token * heads;
-    const bool key = head >= x[0].heads;
-    if (key) head -= x[0].heads;
-    const T* const in = static_cast<const T*>(key ? x[1].in : x[0].in);
-    T* const out = static_cast<T*>(key ? x[1].out : x[0].out);
-    const int64_t stride = key ? x[1].token_stride : x[0].token_stride, count = key ? x[1].heads : x[0].heads;
-    rotate(static_cast<int>(token), in + (first + token) * stride + head * head_dim,
-           out + ((first + token) * count + head) * head_dim, static_cast<int>(i));
+  const int here = static_cast<int>(least(tokens - first, kTokens)), step = kThreads / pieces;
+  const int queries = static_cast<int>(x[0].heads), heads = queries + static_cast<int>(x[1].heads);
+  int token = 0, head = thread_index() / pieces;
+  if (head >= step || heads == 0) return;
+  const auto settle = [&] {
+    while (head >= heads) head -= heads, ++token;
+  };
+  for (settle(); token < here;) {
+    Item<T> items[kItems];
+#pragma unroll
+    for (int k = 0; k < kItems; ++k) {
+      items[k] = {token, nullptr, nullptr};
+      if (token >= here) continue;
+      const bool key = head >= queries;
+      const int own = key ? head - queries : head;
+      const int64_t row = first + token, stride = key ? x[1].token_stride : x[0].token_stride;
+      const int64_t count = key ? x[1].heads : x[0].heads;
+      items[k].in = static_cast<const T*>(key ? x[1].in : x[0].in) + row * stride + own * head_dim + place;
+      items[k].out = static_cast<T*>(key ? x[1].out : x[0].out) + (row * count + own) * head_dim + place;
+      head += step;
+      settle();
+    }
+    rotate(items);
   }
 }
 
 template <typename T, int N>
 struct RotateVision {
   static constexpr int kThreads = 32 * kTokens, kMinBlocks = 8, kRegisters = 64, kArch = 80;
+  static constexpr int kItems = 2;  // 64 KB under way for a multiprocessor's 8 blocks
 
   static DEVICE void run(const Vision& vision) {
     const Rope2d& a = vision.rope;
@@ -80,21 +101,27 @@ struct RotateVision {
       }
     }
     sync_threads();
-    for_heads<T, N, kThreads>(a.queries_and_keys, first, a.grids.patches, a.head_dim, half,
-                              [&](int token, const T* in, T* out, int i) {
-                                float x[N], y[N], c[N], s[N];
-                                load_constant(x, in + i);
-                                load_constant(y, in + half + i);
-                                load(c, angles.cosine(token) + i);
-                                load(s, angles.sine(token) + i);
-                                for (int j = 0; j < N; ++j) {
-                                  const float turned = x[j] * c[j] - y[j] * s[j];
-                                  y[j] = y[j] * c[j] + x[j] * s[j];
-                                  x[j] = turned;
-                                }
-                                store(out + i, x);
-                                store(out + half + i, y);
-                              });
+    const int pieces = half / N, i = thread_index() % pieces * N;
+    for_heads<T, kItems, kThreads>(a.queries_and_keys, first, a.grids.patches, a.head_dim, pieces, i, [&](auto& items) {
+      float x[kItems][N], y[kItems][N];
+#pragma unroll
+      for (int k = 0; k < kItems; ++k)
+        if (items[k].in) load_constant(x[k], items[k].in), load_constant(y[k], items[k].in + half);
+#pragma unroll
+      for (int k = 0; k < kItems; ++k) {
+        if (!items[k].in) continue;
+        float c[N], s[N];
+        load(c, angles.cosine(items[k].token) + i);
+        load(s, angles.sine(items[k].token) + i);
+        for (int j = 0; j < N; ++j) {
+          const float turned = x[k][j] * c[j] - y[k][j] * s[j];
+          y[k][j] = y[k][j] * c[j] + x[k][j] * s[j];
+          x[k][j] = turned;
+        }
+        store(items[k].out, x[k]);
+        store(items[k].out + half, y[k]);
+      }
+    });
   }
 };
 
@@ -102,6 +129,7 @@ struct RotateVision {
 template <typename T, int N, bool kWhole>
 struct RotateText {
   static constexpr int kThreads = 32 * kTokens, kMinBlocks = 8, kRegisters = 64, kArch = 80;
+  static constexpr int kItems = 3;  // 48 KB under way for a multiprocessor's 8 blocks
 
   static DEVICE int64_t position(const Rope3d& a, int64_t token, int frequency) {
     const int axis = frequency < a.sections[0] ? 0 : frequency < a.sections[0] + a.sections[1] ? 1 : 2;
@@ -117,20 +145,29 @@ struct RotateText {
       for (int i = lane_index(); i < pairs; i += 32)
         angles.put<T>(warp_index(), i, static_cast<double>(position(a, token, i)) * text.turns[i], a.inverse);
     sync_threads();
-    for_heads<T, N, kThreads>(a.queries_and_keys, first, a.tokens, a.head_dim, a.head_dim,
-                              [&](int place, const T* in, T* out, int i) {
-                                float x[N], c[N / 2], s[N / 2];
-                                read(x, in + i, a.head_dim - i);
-                                load(c, angles.cosine(place) + i / 2);  // of what does not turn: never used
-                                load(s, angles.sine(place) + i / 2);
-                                for (int j = 0; j < N; j += 2) {
-                                  if (i + j >= a.rotary_dim) break;
-                                  const float even = x[j], odd = x[j + 1];
-                                  x[j] = even * c[j / 2] - odd * s[j / 2];
-                                  x[j + 1] = odd * c[j / 2] + even * s[j / 2];
-                                }
-                                write(out + i, x, a.head_dim - i);
-                              });
+    const int pieces = (a.head_dim + N - 1) / N, i = thread_index() % pieces * N;
+    for_heads<T, kItems, kThreads>(a.queries_and_keys, first, a.tokens, a.head_dim, pieces, i, [&](auto& items) {
+      float x[kItems][N];
+#pragma unroll
+      for (int k = 0; k < kItems; ++k)
+        if (items[k].in) read(x[k], items[k].in, a.head_dim - i);
+#pragma unroll
+      for (int k = 0; k < kItems; ++k) {
+        if (!items[k].in) continue;
+        if (i < a.rotary_dim) {
+          float c[N / 2], s[N / 2];
+          load(c, angles.cosine(items[k].token) + i / 2);  // of what does not turn: never used
+          load(s, angles.sine(items[k].token) + i / 2);
+          for (int j = 0; j < N; j += 2) {
+            if (i + j >= a.rotary_dim) break;
+            const float even = x[k][j], odd = x[k][j + 1];
+            x[k][j] = even * c[j / 2] - odd * s[j / 2];
+            x[k][j + 1] = odd * c[j / 2] + even * s[j / 2];
+          }
+        }
+        write(items[k].out, x[k], a.head_dim - i);
+      }
+    });
   }
 
   static DEVICE void read(float (&x)[N], const T* from, int left) {

@@ -17,8 +17,8 @@ MUTANTS = {
     "off-by-one tail": ("csrc/cuda/rms_norm.cu", "i < columns; i +=", "i < columns - 1; i +=", "norms"),
     "missing barrier": (
         "csrc/cuda/rms_norm.cu",
-        "sums[thread_index()] = sum;\n    sync_threads();",
-        "sums[thread_index()] = sum;",
+        "+ lane_index()] = sum;\n    sync_threads();",
+        "+ lane_index()] = sum;",
         "norms",
     ),
     "mask off by one": (

@@ -79,6 +79,16 @@ def test_rows_too_long_for_shared_memory(place, name, activations, weights, dtyp
         check_against_twin(getattr(ops, name), getattr(reference, name), tensors, EPS, tolerance=3)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("name", "activations", "weights"), OPERATORS)
+def test_long_rows_and_many_rows(place, name, activations, weights, dtype):
+    """CUDA kernels going back have threads and stages for each length, and turns where rows outnumber the blocks."""
+    torch.manual_seed(0)
+    for rows, columns in ((2, 3080), (2, 6008), (1700, 16)):
+        tensors = inputs(rows, columns, activations, weights, dtype)
+        check_against_twin(getattr(ops, name), getattr(reference, name), tensors, EPS)
+
+
 def test_any_alignment(place):
     """Rows of whole vectors that start two bytes off a multiple of sixteen."""
     torch.manual_seed(0)
