@@ -40,5 +40,5 @@ def cases() -> Iterator[Case]:
         ):
             with_eps = lambda *inputs, ours=ours: ours(*inputs, EPS)
             moved_bytes = (moved[0] * size, moved[1] * size)
-            for peer, function in with_compiled(PEER, theirs, sizes):
+            for peer, function in with_compiled(PEER, theirs, sizes, dtype):
                 yield from both_directions(name, sizes.text, peer, with_eps, function, inputs, moved_bytes)

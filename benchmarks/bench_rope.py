@@ -51,7 +51,7 @@ def cases() -> Iterator[Case]:
         tables = tables_2d(sizes)
         moved = 2.0 * (q.numel() + k.numel()) * q.element_size()
         turn = lambda q, k, tables=tables: (turn_halves(q, *tables), turn_halves(k, *tables))
-        for peer, theirs in with_compiled(PEER, turn, sizes):
+        for peer, theirs in with_compiled(PEER, turn, sizes, dtype):
             yield from both_directions(
                 "rope_2d", sizes.vision, peer,
                 lambda q, k, grid_thw=grid_thw: ops.rope_2d(q, k, grid_thw, THETA), theirs, (q, k), (moved, moved),
@@ -65,7 +65,7 @@ def cases() -> Iterator[Case]:
         tables = tables_3d(positions, sections, rotary_dim, dtype)
         moved = 2.0 * (q.numel() + k.numel()) * q.element_size()
         turn = lambda q, k, tables=tables: (turn_pairs(q, *tables), turn_pairs(k, *tables))
-        for peer, theirs in with_compiled(PEER, turn, sizes):
+        for peer, theirs in with_compiled(PEER, turn, sizes, dtype):
             yield from both_directions(
                 "rope_3d", sizes.text, peer,
                 lambda q, k, p=positions, s=sections, r=rotary_dim: ops.rope_3d(q, k, p, s, r, THETA),

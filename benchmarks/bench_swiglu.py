@@ -20,5 +20,5 @@ def cases() -> Iterator[Case]:
     for sizes, dtype in cases_of():
         gate_up = torch.randn(sizes.tokens, 2 * sizes.intermediate, dtype=dtype)
         half = gate_up.numel() * gate_up.element_size() / 2
-        for peer, theirs in with_compiled("F.silu(gate) * up", eager, sizes):
+        for peer, theirs in with_compiled("F.silu(gate) * up", eager, sizes, dtype):
             yield from both_directions("swiglu", sizes.text, peer, ops.swiglu, theirs, (gate_up,), (3 * half, 5 * half))
