@@ -1,7 +1,8 @@
 """What a practitioner watches in an RLCS run: rewards by domain and tier, verifiers, lengths; and responses to read."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from math import comb
 from typing import Any
 
 from glm4v.data.files import Problem
@@ -10,6 +11,7 @@ from glm4v.rl.rollout import Group
 from glm4v.rl.sampler import Cell, Sampler
 
 HIT = 0.5  # a verifier accepted a response that it gave at least this
+FULL = 1 - 1e-6  # and accepted it as exactly right
 
 
 def rollout_metrics(groups: Sequence[Group], cells: Sequence[Cell], problems: Sequence[Problem]) -> dict[str, float]:
@@ -22,6 +24,9 @@ def rollout_metrics(groups: Sequence[Group], cells: Sequence[Cell], problems: Se
         for response in group.responses:
             verifiers[f"verifier/{problem.verifier}/hit"].append(response.reward >= HIT)
             verifiers[f"verifier/{problem.verifier}/no_answer"].append(response.answer is None)
+    for name in {problem.verifier for problem in problems}:
+        pairs = [pair for pair in zip(groups, problems, strict=True) if pair[1].verifier == name]
+        verifiers |= {f"verifier/{name}/{key}": [share] for key, share in contradictions(pairs).items()}
     responses = [response for group in groups for response in group.responses]
     lengths = sorted(len(response.tokens) for response in responses)
     return {name: _mean(values) for name, values in (rewards | verifiers).items()} | {
@@ -31,6 +36,41 @@ def rollout_metrics(groups: Sequence[Group], cells: Sequence[Cell], problems: Se
         "forced_share": _mean(any(response.forced) for response in responses),
         "truncated_share": _mean(response.truncated for response in responses),
     }
+
+
+def contradictions(answered: Sequence[tuple[Group, Problem]]) -> dict[str, float]:
+    """How far the answers that one verifier gave full reward contradict one another.
+
+    "differ": of the pairs of accepted answers to one problem, the share of different ones; "shared": of the pairs of
+    accepted answers to problems with different truths, the share of equal ones. A precise verifier has 0 in both, one
+    with a tolerance has the first from the start. Either rises where a policy learns to write what is always accepted.
+    Left out where there is no such pair.
+    """
+    differ = [0, 0]  # pairs, all pairs
+    by_truth: dict[str, Counter[str]] = defaultdict(Counter)
+    for group, problem in answered:
+        accepted = Counter(
+            _plain(response.answer)
+            for response in group.responses
+            if response.answer is not None and response.reward >= FULL
+        )
+        pairs = comb(accepted.total(), 2)
+        differ[0] += pairs - _equal_pairs(accepted)
+        differ[1] += pairs
+        by_truth[_plain(str(problem.truth))] += accepted
+    everything = sum(by_truth.values(), Counter[str]())
+    within = [(comb(answers.total(), 2), _equal_pairs(answers)) for answers in by_truth.values()]
+    across = comb(everything.total(), 2) - sum(pairs for pairs, _ in within)
+    shared = [_equal_pairs(everything) - sum(equal for _, equal in within), across]
+    return {name: part / whole for name, (part, whole) in (("differ", differ), ("shared", shared)) if whole}
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def _equal_pairs(answers: Counter[str]) -> int:
+    return sum(comb(count, 2) for count in answers.values())
 
 
 def curriculum_metrics(sampler: Sampler) -> dict[str, float]:

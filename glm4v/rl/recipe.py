@@ -32,6 +32,9 @@ class RolloutSection(Section):
     """How responses are sampled."""
 
     groups: PositiveInt = 32  # informative groups a step trains on
+    # Prompts that every step draws instead, in one round, whatever is kept of them: methods are compared at equal cost.
+    # rlcs then trains on about prompts / expansion groups, dapo on all informative ones.
+    prompts: PositiveInt | None = None
     responses: Annotated[int, Field(ge=2)] = 8  # of one prompt: a group
     max_new_tokens: PositiveInt = 2048
     thinking_budget: PositiveInt | None = None  # sampled tokens after which the answer is forced; default: never
@@ -61,7 +64,9 @@ class CurriculumSection(Section):
     candidates: PositiveInt = 8  # thompson: problems that are compared for each one that is drawn
     cap: Annotated[float, Field(ge=1)] = 4.0  # largest dynamic sampling expansion (dapo: by drawing again)
     ratio_decay: Annotated[float, Field(ge=0, lt=1)] = 0.9  # of the moving average of the share of uninformative groups
+    balanced: bool = True  # rlcs: the groups that are kept are spread over tiers and domains; else the first drawn
     carry_steps: NonNegativeInt = 1  # rlcs: steps that a surplus informative group is kept for; 0 throws it away
+    replay: bool = False  # rlcs: groups that were trained on wait with the surplus, to be trained on once more
 
     @model_validator(mode="after")
     def _shares_are_kept(self) -> "CurriculumSection":

@@ -116,7 +116,8 @@ class Rlcs:
     def step(self, step: int) -> dict[str, float]:
         """Draw, roll out, reward and train once; returns the metrics."""
         begin = time.perf_counter()
-        groups = self.recipe.rollout.groups
+        prompts = self.recipe.rollout.prompts
+        groups = self.expansion.kept(prompts) if prompts else self.recipe.rollout.groups
         carried = self.surplus.take(groups // 2)  # at least half of a batch is of the policy that it trains
         needed = groups - len(carried)
         rollouts = self._draw(needed, step)
@@ -136,9 +137,13 @@ class Rlcs:
 
     def _draw(self, needed: int, step: int) -> Rollouts:
         """A round of rollouts; of dapo as many as bring `needed` informative groups, within the cap."""
-        settings, responses = self.recipe.curriculum, self.recipe.rollout.responses
-        rollouts = self._roll_out(self.sampler.draw(self.expansion.prompts(needed)), responses, step)
-        if settings.sampling != "dapo":
+        settings, responses, prompts = (
+            self.recipe.curriculum,
+            self.recipe.rollout.responses,
+            self.recipe.rollout.prompts,
+        )
+        rollouts = self._roll_out(self.sampler.draw(prompts or self.expansion.prompts(needed)), responses, step)
+        if settings.sampling != "dapo" or prompts:
             return rollouts
         for number in range(1, int(settings.cap)):
             if informative(torch.tensor([group.rewards for group in rollouts.groups])).sum() >= needed:
@@ -157,8 +162,11 @@ class Rlcs:
         kept_share = teaches.double().mean().item()
         keep = list(range(len(groups)))
         if recipe.curriculum.sampling == "rlcs":
-            keep = keep_balanced(cells, teaches.tolist(), needed)
-            self.surplus.add(groups[i] for i in sorted(set(teaches.nonzero()[:, 0].tolist()) - set(keep)))
+            teaching = teaches.nonzero()[:, 0].tolist()
+            balanced = recipe.curriculum.balanced
+            keep = keep_balanced(cells, teaches.tolist(), needed) if balanced else teaching[:needed]
+            trained = set() if recipe.curriculum.replay else set(keep)
+            self.surplus.add(groups[i] for i in teaching if i not in trained)
         elif recipe.curriculum.sampling == "dapo":
             keep = teaches.nonzero()[:needed, 0].tolist()
         metrics = {
@@ -180,6 +188,7 @@ class Rlcs:
         recipe, engine = self.recipe, self.run.engine
         if not recipe.data.evaluation:
             return {}
+        begin = time.perf_counter()
         with engine.whole_model() as model:
             evaluation = evaluate(
                 model,
@@ -193,7 +202,8 @@ class Rlcs:
         if engine.rank == 0:
             evaluation.write(self.run.folder.path / "eval" / f"step_{step:06d}")
         means = {f"evaluation/{name}": part["mean"] for name, part in evaluation.summary["domains"].items()}
-        return {"evaluation": evaluation.summary["mean"], **means}
+        seconds = time.perf_counter() - begin
+        return {"evaluation": evaluation.summary["mean"], **means, "seconds/evaluation": seconds}
 
     def _roll_out(self, numbers: list[int], responses: int, seed: int) -> Rollouts:
         """Each rank rolls out every so many-th problem; all ranks get all groups, in the order of `numbers`."""

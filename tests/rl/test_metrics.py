@@ -7,7 +7,7 @@ import torch
 
 from glm4v.data.files import Problem
 from glm4v.rl.curriculum import Curriculum
-from glm4v.rl.metrics import curriculum_metrics, panel, rollout_metrics
+from glm4v.rl.metrics import contradictions, curriculum_metrics, panel, rollout_metrics
 from glm4v.rl.rollout import Group, Response
 
 CELLS = [("sums", "1"), ("gui", "2"), ("sums", "2")]
@@ -46,6 +46,20 @@ def test_rollout_metrics(groups):
     quantiles = [metrics[f"response_length_{name}"] for name in ("p10", "p50", "p90", "max")]
     assert quantiles == [2, 4, 6, 8]
     assert metrics["forced_share"] == metrics["truncated_share"] == pytest.approx(1 / 6)
+
+
+def test_contradictions():
+    def answered(truth: str, *responses: tuple[str | None, float]):
+        group = Group(0, 5, tuple(response(reward, 4, answer=answer) for answer, reward in responses))
+        return group, Problem("id", [], truth, "sums", "rule", "1", Path(), "k")
+
+    precise = [answered("3", ("3", 1.0), (" 3", 1.0), ("4", 0.0)), answered("4", ("4", 1.0), ("4", 1.0))]
+    assert contradictions(precise) == {"differ": 0.0, "shared": 0.0}
+    careless = [answered("3", ("3", 1.0), ("1 2 3", 1.0), ("1 2 3", 1.0)), answered("2", ("1 2 3", 1.0), (None, 0.0))]
+    assert contradictions(careless) == {"differ": pytest.approx(2 / 3), "shared": pytest.approx(2 / 3)}
+    same_truth = [answered("3", ("3", 1.0)), answered("3", ("3", 1.0), ("03", 0.9))]
+    assert contradictions(same_truth) == {}
+    assert contradictions([answered("3", ("3", 1.0), ("03", 1.0))]) == {"differ": 1.0}
 
 
 def test_curriculum_metrics():

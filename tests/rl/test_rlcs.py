@@ -58,6 +58,34 @@ def test_dapo_draws_again_until_the_batch_is_full(settings):
     assert all(line["weight/dead/1"] == 0.5 for line in lines)
 
 
+@pytest.mark.parametrize("sampling", ["rlcs", "weights", "uniform", "thompson", "dapo"])
+def test_a_fixed_number_of_prompts_is_drawn_whatever_is_kept(settings, sampling):
+    settings["rollout"] |= {"prompts": 12, "responses": 4}
+    lines = metrics_of(run(settings, steps=6, curriculum={"sampling": sampling, "ratio_decay": 0.5}))
+    for line in lines:
+        informative = round(line["kept_share"] * 12)
+        assert line["groups"] == 12
+        if sampling == "dapo":
+            assert line["trained_groups"] == informative
+        elif sampling == "rlcs":
+            assert line["trained_groups"] <= int(12 / line["expansion"])
+        else:
+            assert line["trained_groups"] == 12
+    assert sampling != "rlcs" or min(line["trained_groups"] for line in lines) < 12
+
+
+def test_replay_trains_on_groups_once_more(settings):
+    settings["rollout"]["prompts"] = 12
+    changes = {"cap": 1.0, "replay": True, "carry_steps": 1}
+    lines = metrics_of(run(settings, steps=5, curriculum=changes))
+    for before, after in pairwise(lines):
+        informative = round(before["kept_share"] * 12)
+        assert after["carried_groups"] == min(6, informative)  # those that were trained on too
+        assert after["trained_groups"] == after["carried_groups"] + min(
+            round(after["kept_share"] * 12), 12 - after["carried_groups"]
+        )
+
+
 @pytest.mark.parametrize("carry_steps", [0, 1])
 def test_surplus_groups_are_trained_on_in_the_next_step(settings, carry_steps):
     settings["rollout"]["groups"] = 4
