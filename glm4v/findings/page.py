@@ -33,7 +33,7 @@ HOW = (
 )
 TARGET = (
     "Share: the rollouts (or updates) after which a method reaches the end of uniform sampling, over uniform's own; "
-    "both sides are read off curves fitted to all seeds from the common start on. Its range: a seed left out at a time. "
+    "both sides are read off curves fitted to all seeds from the common start on. Range: a seed left out at a time. "
     "Informative: groups whose rewards differ, of all that were drawn."
 )
 
