@@ -105,6 +105,7 @@ def findings(
     ),
     quick: Annotated[bool, typer.Option("--quick", help="One seed, three domains, ten minutes: no evidence.")] = False,
     only: Annotated[int | None, typer.Option(min=1, max=3, help="The runs of this finding alone.")] = None,
+    rate: Annotated[float | None, typer.Option(help="A learning rate for all methods in place of tuning.")] = None,
     docs: Annotated[Path | None, typer.Option(help="Folder that gets findings.md, plots and figures, too.")] = None,
 ) -> None:
     """Reproduce the report's three findings on the gym: run by run, and on from where it was stopped."""
@@ -112,7 +113,7 @@ def findings(
         from glm4v import findings
 
         folder = out or Path("runs/findings_quick" if quick else "runs/findings")
-        typer.echo(findings.run(folder, demo, quick=quick, only=only, docs=docs))
+        typer.echo(findings.run(folder, demo, quick=quick, only=only, rate=rate, docs=docs))
 
 
 @app.command("eval")

@@ -88,7 +88,8 @@ def _lead(summary: dict[str, Any]) -> str:
     planned, finished = (sum(part[key] for part in summary["runs"].values()) for key in ("planned", "finished"))
     scale = ", ".join(f"{name} {value}" for name, value in summary["scale"].items())
     whole = "" if planned == finished else f" INCOMPLETE: {planned - finished} of {planned} runs were not made."
-    return f"{'' if summary['evidence'] else NO_EVIDENCE + ' '}{HOW} ({scale}.){whole}"
+    untuned = "" if summary["tuned"] else " All methods have the same learning rate: none was tuned."
+    return f"{'' if summary['evidence'] else NO_EVIDENCE + ' '}{HOW} ({scale}.){untuned}{whole}"
 
 
 def _parts(summary: dict[str, Any]) -> Iterator[Part]:
@@ -224,7 +225,7 @@ def html(summary: dict[str, Any], parts: Sequence[Part]) -> str:
         notes = "".join(f"<p>{escape(note)}</p>" for note in part.notes)
         sections.append(section(part.title, part.lead, body + notes))
     title = "glm4v findings" if summary["evidence"] else "glm4v findings --quick: no evidence"
-    return page(title, _lead(summary), sections, "Written by glm4v findings.")
+    return page(title, _lead(summary), sections, f"Written by {summary['command']}.")
 
 
 def _html_table(table: Grid) -> str:
@@ -252,8 +253,7 @@ def _shade(value: float | None) -> str:
 
 def markdown(summary: dict[str, Any], parts: Sequence[Part]) -> str:
     """The same with plots by path; made by the command, so never edited by hand."""
-    command = "glm4v findings --docs docs" if summary["evidence"] else "glm4v findings --quick"
-    lines = ["# The three findings on the gym", "", f"Written by `{command}`.", "", _lead(summary), ""]
+    lines = ["# The three findings on the gym", "", f"Written by `{summary['command']}`.", "", _lead(summary), ""]
     for part in parts:
         lines += [f"## {part.title}", "", part.lead, ""]
         for plot in part.plots:

@@ -162,8 +162,7 @@ def plan(scale: Scale, only: int | None = None) -> list[Run]:
 
 def _runs(scale: Scale) -> Iterator[Run]:
     everything, pool = (1, 2, 3), Pool(scale.domains if len(scale.domains) < len(DOMAINS) else ())
-    for start in (0, 1) if "second starting point" in scale.parts else (0,):
-        yield Run("start", f"start {start}", "", start, everything if start == 0 else (2,), pool, start=start)
+    yield Run("start", "model", "", 0, everything, pool)
     for method in METHODS:
         for rate in scale.rates if len(scale.rates) > 1 else ():
             wanted = everything if method == "rlcs" else (2,)
@@ -176,6 +175,7 @@ def _runs(scale: Scale) -> Iterator[Run]:
     for seed in scale.seeds:
         for domain in scale.domains:
             yield Run("finding 1", domain, "rlcs", seed, (1,), Pool((domain,)))
+    yield Run("second starting point", "model", "", 1, (2,), pool, start=1)
     for seed in scale.seeds:
         for method in ("uniform", "weights", "rlcs"):
             yield Run("second starting point", method, method, seed, (2,), pool, start=1)

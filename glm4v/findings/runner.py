@@ -8,7 +8,7 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,26 +33,40 @@ SECONDS_A_ROLLOUT, SECONDS_A_PROBLEM = 0.006, 0.014
 TUNING_PROBLEMS = 50  # of the validation split, a domain
 
 
-def run(out: Path, home: Path, *, quick: bool = False, only: int | None = None, docs: Path | None = None) -> Path:
+def run(
+    out: Path,
+    home: Path,
+    *,
+    quick: bool = False,
+    only: int | None = None,
+    rate: float | None = None,
+    docs: Path | None = None,
+) -> Path:
     """Makes the runs that are missing and returns <out>/findings.html.
 
     Args:
         home: the demo whose SFT model the runs start from; made as far as that when it is absent.
         only: the runs that this finding needs.
+        rate: a learning rate for all methods, in place of tuning one for each.
         docs: a folder that gets findings.md, its plots and results.json, too.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM; the same command goes on.
         ValueError: a finished run in `out` had other settings.
     """
-    return Experiment(Path(out), Path(home), QUICK if quick else FULL).run(only, docs)
+    scale = QUICK if quick else FULL
+    if rate is not None:
+        scale = replace(scale, rates=(rate,), parts=tuple(part for part in scale.parts if part != "tuning"))
+    flags = {"--quick": quick or None, "--only": only, "--rate": rate, "--docs": docs}
+    given = [name if value is True else f"{name} {value}" for name, value in flags.items() if value is not None]
+    return Experiment(Path(out), Path(home), scale, " ".join(["glm4v findings", *given])).run(only, docs)
 
 
 class Experiment:
     """The runs of one output folder."""
 
-    def __init__(self, out: Path, home: Path, scale: Scale):
-        self.out, self.home, self.scale = out, home, scale
+    def __init__(self, out: Path, home: Path, scale: Scale, command: str = "glm4v findings"):
+        self.out, self.home, self.scale, self.command = out, home, scale, command
 
     def run(self, only: int | None = None, docs: Path | None = None) -> Path:
         """See `run`."""
@@ -65,7 +79,7 @@ class Experiment:
                     self.make(each)
                     self.write(docs)
         except KeyboardInterrupt:
-            raise Interrupted("stopped; go on with the same command, such as: glm4v findings") from None
+            raise Interrupted(f"stopped; go on with the same command: {self.command}") from None
         written = self.write(docs)
         console.print(page.table(summarise(self.scale, self.results())))
         return written
@@ -209,7 +223,7 @@ class Experiment:
     def write(self, docs: Path | None) -> Path:
         """Page and tables of what is finished."""
         results = self.results()
-        summary = summarise(self.scale, results)
+        summary = summarise(self.scale, results) | {"command": self.command}
         for folder in (self.out, *([docs] if docs else [])):
             for name, text in page.files(summary, results).items():
                 self._write(folder / name, text)

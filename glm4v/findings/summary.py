@@ -70,9 +70,10 @@ def summarise(scale: Scale, results: Results) -> dict[str, Any]:
     """{"runs": finished and planned by part, "tuning", "comparisons", "transfer", "precise"}: each empty where its runs
     are missing."""
     runs = plan(scale)
-    starts = {run.start: results[run.name] for run in runs if run.part == "start" and run.name in results}
+    starts = {run.start: results[run.name] for run in runs if not run.method and run.name in results}
     return {
         "evidence": scale.evidence,
+        "tuned": len(scale.rates) > 1,
         "scale": {
             "steps": scale.steps,
             "rollouts a step": scale.prompts * scale.responses,
@@ -120,7 +121,7 @@ def _comparisons(scale: Scale, results: Results, starts: Mapping[int, Result]) -
     """Each against uniform of the same start and mix; ablations and ideas against that of the main comparison."""
     groups: dict[str, dict[str, list[Run]]] = {}
     for run in plan(scale):
-        if run.name not in results or run.start not in starts:
+        if run.name not in results or run.start not in starts or not run.method:
             continue
         if run.part in ("main comparison", "second starting point"):
             groups.setdefault(run.part, {}).setdefault(run.label, []).append(run)

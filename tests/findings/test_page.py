@@ -26,7 +26,7 @@ def files() -> dict[str, str]:
         alarm = {"verifier": SLOPPY, "kind": "shared", "step": 33}
         careless = run.part == "finding 3"
         results[run.name] |= {"hits": {f"verifier/{SLOPPY}/hit": [0.3, 0.9]}, "alarms": [alarm] if careless else []}
-    return page.files(summarise(FULL, results), results)
+    return page.files(summarise(FULL, results) | {"command": "glm4v findings --docs docs"}, results)
 
 
 def test_html(files):
