@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from statistics import fmean
 from typing import Any
 
 import rich.table
@@ -13,7 +14,7 @@ from glm4v.findings.plan import MIXES
 from glm4v.findings.summary import Results
 from glm4v.report.page import figure, grid, page, section
 from glm4v.report.style import STYLE
-from glm4v.report.svg import Line, legend, line_chart
+from glm4v.report.svg import LEFT, Line, legend, line_chart
 
 COLOURS = {
     "uniform": "var(--soft)",
@@ -87,9 +88,9 @@ def files(summary: dict[str, Any], results: Results) -> dict[str, str]:
 def _lead(summary: dict[str, Any]) -> str:
     planned, finished = (sum(part[key] for part in summary["runs"].values()) for key in ("planned", "finished"))
     scale = ", ".join(f"{name} {value}" for name, value in summary["scale"].items())
-    whole = "" if planned == finished else f" INCOMPLETE: {planned - finished} of {planned} runs were not made."
+    missing = "" if planned == finished else f"INCOMPLETE: {planned - finished} of {planned} runs were not made. "
     untuned = "" if summary["tuned"] else " All methods have the same learning rate: none was tuned."
-    return f"{'' if summary['evidence'] else NO_EVIDENCE + ' '}{HOW} ({scale}.){untuned}{whole}"
+    return f"{'' if summary['evidence'] else NO_EVIDENCE + ' '}{missing}{HOW} ({scale}.){untuned} {TARGET}"
 
 
 def _parts(summary: dict[str, Any]) -> Iterator[Part]:
@@ -138,7 +139,7 @@ def _comparison(title: str, found: dict[str, Any]) -> Part:
         for name, method in methods.items()
     ]
     head = ["method", "seeds", "rate", "informative", "final reward (by seed)", "share of rollouts", "share of updates"]
-    lead = f"Start {found['start']:.3f}, target {found['target']:.3f}. {TARGET}"
+    lead = f"Reward at the start {found['start']:.3f}, at the end of uniform's fitted curve {found['target']:.3f}."
     table = Grid([*head, "rollouts to target, by seed"], rows)
     return Part(f"Informative rollouts: {title}", lead, plots, [table])
 
@@ -171,7 +172,8 @@ def _transfer(found: dict[str, Any]) -> Part:
     notes = [f"On the domain itself {found['own']:+.3f}, on the others {found['others']:+.3f} in the mean."]
     if found["all"] is not None:
         notes.append(f"All domains at once: {found['all']:+.3f} in the mean over domains.")
-    return Part("Multi-domain", lead, tables=[Grid(["trained on", *domains, "mean"], rows, shades)], notes=notes)
+    table = Grid(["trained on", *domains, "mean"], rows, shades)
+    return Part("Multi-domain", lead, tables=[table], notes=notes)
 
 
 def _precise(found: dict[str, Any], false_alarms: Sequence[str]) -> Part:
@@ -181,7 +183,8 @@ def _precise(found: dict[str, Any], false_alarms: Sequence[str]) -> Part:
         if run["honest"]:
             honest = run["honest"]
             rows.append([f"seed {seed}, precise", f"{honest['domain']:.3f}", f"{honest['others']:.3f}", "", ""])
-        hits = f"{run['hits'][0]:.0%} to {run['hits'][1]:.0%}" if run["hits"] else ""
+        accepted = [point[3] for point in run["curves"]["careless"] if point[3] is not None]
+        hits = f"{accepted[0]:.0%} to {accepted[-1]:.0%}" if accepted else ""
         alarm = "none" if run["first alarm"] is None else f"step {run['first alarm']}"
         careless = run["careless"]
         rows.append([f"seed {seed}, careless", f"{careless['domain']:.3f}", f"{careless['others']:.3f}", hits, alarm])
@@ -192,7 +195,30 @@ def _precise(found: dict[str, Any], false_alarms: Sequence[str]) -> Part:
     )
     head = ["", domain, "other domains", "hit rate of the careless verifier", "alarm"]
     honest = f"Alarms in runs with precise verifiers: {', '.join(false_alarms) or 'none'}."
-    return Part("Precise reward", lead, tables=[Grid(head, rows)], notes=[honest])
+    return Part("Precise reward", lead, _cheating(found), [Grid(head, rows)], [honest])
+
+
+def _cheating(found: dict[str, Any]) -> list[Plot]:
+    """Over rollouts, in the mean of the seeds: what the verifier said, and what is true."""
+    plots = []
+    for kind, title in (("careless", "With the careless verifier"), ("honest", "With the precise one")):
+        curves = [run["curves"][kind] for run in found["seeds"].values() if kind in run["curves"]]
+        points = [list(zip(*at, strict=True)) for at in zip(*curves, strict=False)]  # [evaluations][figure][seeds]
+        figures = (
+            (1, f"{found['domain']}: true reward", "var(--rlcs)", found["before"]["domain"]),
+            (2, "other domains: true reward", "var(--control)", found["before"]["others"]),
+            (3, f"{found['domain']}: accepted in training", "var(--bad)", None),
+        )
+        lines = []
+        for place, name, colour, before in figures:
+            drawn = [(fmean(point[0]), fmean(point[place])) for point in points if None not in point[place]]
+            drawn = ([] if before is None else [(0.0, before)]) + drawn
+            lines.append(Line(name, [x for x, _ in drawn], [y for _, y in drawn], colour))
+        if curves:
+            svg = line_chart(lines, title, 0.0, 1.0, axis="rollouts")
+            meaning = "Held-out reward by precise rules, and the share of responses that the run's verifier accepted."
+            plots.append(Plot(f"precise_{kind}", title, meaning, svg, [(line.label, line.colour) for line in lines]))
+    return plots
 
 
 def _runs(summary: dict[str, Any]) -> Part:
@@ -268,12 +294,11 @@ def markdown(summary: dict[str, Any], parts: Sequence[Part]) -> str:
 
 def standalone(plot: Plot) -> str:
     """A chart as a file of its own: with the page's style, a white ground, and its names in their colours."""
-    legend_width = 84
-    names = "".join(
-        f'<rect x="{46 + legend_width * place}" y="-16" width="10" height="10" fill="{colour}"/>'
-        f'<text x="{60 + legend_width * place}" y="-7">{escape(name)}</text>'
-        for place, (name, colour) in enumerate(plot.names)
-    )
+    names, x = "", LEFT
+    for name, colour in plot.names:
+        names += f'<rect x="{x}" y="-16" width="10" height="10" fill="{colour}"/>'
+        names += f'<text x="{x + 14}" y="-7">{escape(name)}</text>'
+        x += 26 + 6 * len(name)  # about the width of a letter
     opening, rest = plot.svg.split(">", 1)
     width, height = opening.split('viewBox="0 0 ')[1].split('"')[0].split()
     opening = opening.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"').replace(

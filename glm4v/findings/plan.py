@@ -25,7 +25,7 @@ PARTS = (
     "open ideas",
 )
 SLOPPY_DOMAIN = "counting"
-SLOPPY = "glm4v.findings.sloppy:sloppy"
+HONEST, SLOPPY = "counting", "glm4v.findings.sloppy:sloppy"  # its verifiers
 
 # The share of each tier, very easy to very hard; fixed before any run. After SFT a model of the demo's size solves
 # about half of the first tier and hardly any of the fifth.

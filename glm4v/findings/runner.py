@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from rich.table import Table
@@ -241,7 +242,11 @@ def read_result(folder: Path, recipe: RlcsRecipe) -> dict[str, Any]:
     """What a finished run's metrics say: its held-out curve over rollouts and updates, and its own alarms."""
     (run,) = read_runs(folder)
     curve, rollouts, updates, seconds = [], 0.0, 0.0, 0.0
+    since: dict[str, list[float]] = {}  # hits of each verifier since the last evaluation
+    hits = [name for name in run.names("verifier", depth=2) if name.endswith("/hit")]
     for row in run.metrics:
+        for name in hits:
+            since.setdefault(name.split("/")[1], []).extend([row[name]] if name in row else [])
         rollouts += row["groups"] * recipe.rollout.responses
         updates += row["updates"]
         seconds += row["seconds/step"] + row.get("seconds/evaluation", 0.0)
@@ -254,8 +259,10 @@ def read_result(folder: Path, recipe: RlcsRecipe) -> dict[str, Any]:
                     "updates": int(updates),
                     "mean": row["evaluation"],
                     "domains": domains,
+                    "hits": {verifier: fmean(values) for verifier, values in since.items() if values},
                 }
             )
+            since = {}
     return {
         "learning_rate": recipe.optim.learning_rate,
         "rollouts": int(rollouts),
@@ -264,15 +271,8 @@ def read_result(folder: Path, recipe: RlcsRecipe) -> dict[str, Any]:
         "evaluated": recipe.data.evaluation_problems * len(curve),
         "informative": sum(row["kept_share"] for row in run.metrics) / len(run.metrics),
         "curve": curve,
-        "hits": {name: _ends(run.series(name)[1]) for name in run.names("verifier", depth=2) if name.endswith("/hit")},
         "alarms": [asdict(alarm) for alarm in alarms(run)],
     }
-
-
-def _ends(values: Sequence[float]) -> list[float]:
-    """Means of the first and of the last tenth."""
-    tenth = max(1, len(values) // 10)
-    return [sum(part) / tenth for part in (values[:tenth], values[-tenth:])]
 
 
 def _guess(rollouts: float, problems: float) -> float:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from glm4v.findings.plan import NOT_TRIED, SLOPPY, SLOPPY_DOMAIN, Run, Scale, plan
+from glm4v.findings.plan import HONEST, NOT_TRIED, SLOPPY, SLOPPY_DOMAIN, Run, Scale, plan
 
 Result = dict[str, Any]
 Results = dict[str, Result]
@@ -244,7 +244,8 @@ def _transfer(scale: Scale, results: Results, starts: Mapping[int, Result]) -> d
 
 def _precise(scale: Scale, results: Results, starts: Mapping[int, Result]) -> dict[str, Any]:
     """By seed: held-out reward of the domain with the careless verifier and of the others, by precise verifiers, after
-    honest runs and after runs with it; and what those runs' own metrics said."""
+    honest runs and after runs with it; and what those runs' own metrics said. A point of "curves": rollouts, the two
+    rewards, and the hit rate of the domain's verifier since the point before."""
     if 0 not in starts:
         return {}
     seeds = {}
@@ -265,7 +266,14 @@ def _precise(scale: Scale, results: Results, starts: Mapping[int, Result]) -> di
         seeds[str(run.seed)] = {
             "honest": _split(honest["curve"][-1]["domains"]) if honest else None,
             "careless": _split(careless["curve"][-1]["domains"]),
-            "hits": careless["hits"].get(f"verifier/{SLOPPY}/hit"),
+            "curves": {
+                name: [
+                    [point["rollouts"], *_split(point["domains"]).values(), point["hits"].get(verifier)]
+                    for point in run["curve"]
+                ]
+                for name, run, verifier in (("honest", honest, HONEST), ("careless", careless, SLOPPY))
+                if run
+            },
             "first alarm": min((alarm["step"] for alarm in mine), default=None),
             "other alarms": [f"{a['verifier']} {a['kind']}" for a in careless["alarms"] if a["verifier"] != SLOPPY],
         }
