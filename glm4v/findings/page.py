@@ -14,7 +14,7 @@ from glm4v.findings.plan import MIXES
 from glm4v.findings.summary import Results
 from glm4v.report.page import figure, grid, page, section
 from glm4v.report.style import STYLE
-from glm4v.report.svg import LEFT, Line, legend, line_chart
+from glm4v.report.svg import LEFT, WIDTH, Line, legend, line_chart
 
 COLOURS = {
     "uniform": "var(--soft)",
@@ -41,11 +41,10 @@ TARGET = (
 
 @dataclass(frozen=True)
 class Grid:
-    """A table of texts; shades: of its cells in [-1, 1], row by row, where it is a heat map."""
+    """A table of texts."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
-    shades: Sequence[Sequence[float | None]] = ()
 
 
 @dataclass(frozen=True)
@@ -158,13 +157,13 @@ def _by_seed(shares: dict[str, float], length: float) -> str:
 
 
 def _transfer(found: dict[str, Any]) -> Part:
-    domains = list(found["before"])
-    top = max(abs(gain) for row in found["gains"].values() for gain in row.values()) or 1.0
-    rows, shades = [["before", *(f"{found['before'][domain]:.3f}" for domain in domains), ""]], [[None] * len(domains)]
-    for row, gains in found["gains"].items():
-        mean = sum(gains.values()) / len(gains)
-        rows.append([f"{row} ({found['seeds'][row]})", *(f"{gains[d]:+.3f}" for d in domains), f"{mean:+.3f}"])
-        shades.append([gains[domain] / top for domain in domains])
+    domains, gains = list(found["before"]), found["gains"]
+    rows = [
+        ["before", *(f"{found['before'][domain]:.3f}" for domain in domains), f"{fmean(found['before'].values()):.3f}"]
+    ]
+    for row, by_domain in gains.items():
+        mean = f"{fmean(by_domain.values()):+.3f}"
+        rows.append([f"{row} ({found['seeds'][row]})", *(f"{by_domain[domain]:+.3f}" for domain in domains), mean])
     lead = (
         "What was trained on (rows, with the number of seeds) and what that did to held-out reward (columns). At the "
         "same rollouts a run, a domain gets a share of them in the mix and all of them alone."
@@ -172,8 +171,36 @@ def _transfer(found: dict[str, Any]) -> Part:
     notes = [f"On the domain itself {found['own']:+.3f}, on the others {found['others']:+.3f} in the mean."]
     if found["all"] is not None:
         notes.append(f"All domains at once: {found['all']:+.3f} in the mean over domains.")
-    table = Grid(["trained on", *domains, "mean"], rows, shades)
-    return Part("Multi-domain", lead, tables=[table], notes=notes)
+    matrix = _matrix(gains, domains)
+    meaning = "Trained on (rows), evaluated on (columns): blue is a gain, red a loss, in hundredths of reward."
+    plot = Plot("transfer", "Gains by domain", meaning, matrix, [])
+    return Part("Multi-domain", lead, [plot], [Grid(["trained on", *domains, "mean"], rows)], notes)
+
+
+def _matrix(gains: dict[str, dict[str, float]], columns: Sequence[str]) -> str:
+    """A heat map of signed values; the largest has the full colour."""
+    top = max(abs(gain) for row in gains.values() for gain in row.values()) or 1.0
+    left, head, tall, wide = 84, 44, 20, (WIDTH - 84 - 24) / len(columns)
+    texts = [
+        f'<text transform="translate({left + (place + 0.4) * wide:.1f} {head - 5}) rotate(-35)">{escape(name)}</text>'
+        for place, name in enumerate(columns)
+    ]
+    for line, (row, by_column) in enumerate(gains.items()):
+        y = head + line * tall
+        texts.append(f'<text x="{left - 8}" y="{y + 14}" text-anchor="end">{escape(row)}</text>')
+        for place, column in enumerate(columns):
+            value, x = by_column[column], left + place * wide
+            colour = "var(--accent)" if value > 0 else "var(--bad)"
+            texts.append(
+                f'<rect x="{x:.1f}" y="{y}" width="{wide - 1:.1f}" height="{tall - 1}" fill="{colour}" '
+                f'fill-opacity="{0.8 * abs(value) / top:.2f}"/>'
+                f'<text x="{x + wide / 2:.1f}" y="{y + 14}" text-anchor="middle">{100 * value:+.0f}</text>'
+            )
+    height = head + tall * len(gains) + 4
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" style="max-width:{1.4 * WIDTH:.0f}px" '
+        f'aria-label="gains by domain trained on and evaluated on">{"".join(texts)}</svg>'
+    )
 
 
 def _precise(found: dict[str, Any], false_alarms: Sequence[str]) -> Part:
@@ -256,25 +283,14 @@ def html(summary: dict[str, Any], parts: Sequence[Part]) -> str:
 
 def _html_table(table: Grid) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in table.head)
-    body = []
-    for row, texts in enumerate(table.rows):
-        shades = [None, *(table.shades[row] if table.shades else ())]
-        cells = [
-            f"<td{_shade(shades[column] if column < len(shades) else None)}>{escape(text)}</td>"
-            for column, text in enumerate(texts[1:], 1)
-        ]
-        body.append(f"<tr><th>{escape(texts[0])}</th>{''.join(cells)}</tr>")
+    body = [
+        f"<tr><th>{escape(first)}</th>{''.join(f'<td>{escape(text)}</td>' for text in texts)}</tr>"
+        for first, *texts in table.rows
+    ]
     return (
         '<div style="overflow-x:auto;margin-top:16px"><table>'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
     )
-
-
-def _shade(value: float | None) -> str:
-    if value is None:
-        return ""
-    colour = "var(--accent)" if value > 0 else "var(--bad)"
-    return f' style="background:color-mix(in srgb, {colour} {60 * abs(value):.0f}%, transparent)"'
 
 
 def markdown(summary: dict[str, Any], parts: Sequence[Part]) -> str:

@@ -52,7 +52,7 @@ def test_html(files):
 
 def test_markdown_and_its_plots(files):
     plots = re.findall(r"\]\((findings/[^)]*)\)", files["findings.md"])
-    assert len(plots) == 14
+    assert len(plots) == 15
     for plot in plots:
         assert ElementTree.fromstring(files[plot]).tag.endswith("svg")
     assert "open_ideas/as_published/seed_2" in files["findings.md"]
