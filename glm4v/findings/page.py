@@ -210,17 +210,19 @@ def _precise(found: dict[str, Any], false_alarms: Sequence[str]) -> Part:
         if run["honest"]:
             honest = run["honest"]
             rows.append([f"seed {seed}, precise", f"{honest['domain']:.3f}", f"{honest['others']:.3f}", "", ""])
-        accepted = [point[3] for point in run["curves"]["careless"] if point[3] is not None]
-        hits = f"{accepted[0]:.0%} to {accepted[-1]:.0%}" if accepted else ""
+        earned = [point[3] for point in run["curves"]["careless"] if point[3] is not None]
+        training = f"{earned[0]:.3f} to {earned[-1]:.3f}" if earned else ""
         alarm = "none" if run["first alarm"] is None else f"step {run['first alarm']}"
         careless = run["careless"]
-        rows.append([f"seed {seed}, careless", f"{careless['domain']:.3f}", f"{careless['others']:.3f}", hits, alarm])
+        rows.append(
+            [f"seed {seed}, careless", f"{careless['domain']:.3f}", f"{careless['others']:.3f}", training, alarm]
+        )
     lead = (
         f"The verifier of {domain} is replaced by one that accepts the right answer anywhere: among several, inside a "
         "longer number, within a range. Rewards here are by the precise rules all the same. Alarm: the step at which "
         "the run's own metrics showed it (glm4v.report.anomaly)."
     )
-    head = ["", domain, "other domains", "hit rate of the careless verifier", "alarm"]
+    head = ["", domain, "other domains", "reward in training, from .. to", "alarm"]
     honest = f"Alarms in runs with precise verifiers: {', '.join(false_alarms) or 'none'}."
     return Part("Precise reward", lead, _cheating(found), [Grid(head, rows)], [honest])
 
@@ -234,7 +236,7 @@ def _cheating(found: dict[str, Any]) -> list[Plot]:
         figures = (
             (1, f"{found['domain']}: true reward", "var(--rlcs)", found["before"]["domain"]),
             (2, "other domains: true reward", "var(--control)", found["before"]["others"]),
-            (3, f"{found['domain']}: accepted in training", "var(--bad)", None),
+            (3, f"{found['domain']}: reward in training", "var(--bad)", None),
         )
         lines = []
         for place, name, colour, before in figures:
@@ -243,7 +245,7 @@ def _cheating(found: dict[str, Any]) -> list[Plot]:
             lines.append(Line(name, [x for x, _ in drawn], [y for _, y in drawn], colour))
         if curves:
             svg = line_chart(lines, title, 0.0, 1.0, axis="rollouts")
-            meaning = "Held-out reward by precise rules, and the share of responses that the run's verifier accepted."
+            meaning = "Held-out reward by precise rules, and what the run's own verifier gave to its rollouts."
             plots.append(Plot(f"precise_{kind}", title, meaning, svg, [(line.label, line.colour) for line in lines]))
     return plots
 
@@ -299,8 +301,7 @@ def markdown(summary: dict[str, Any], parts: Sequence[Part]) -> str:
     for part in parts:
         lines += [f"## {part.title}", "", part.lead, ""]
         for plot in part.plots:
-            colours = ", ".join(name for name, _ in plot.names)
-            lines += [f"![{plot.title} ({colours})](findings/{plot.file}.svg)", ""]
+            lines += [f"![{plot.title}](findings/{plot.file}.svg)", ""]
         for table in part.tables:
             lines += [f"| {' | '.join(table.head)} |", "| --- |" + " ---: |" * (len(table.head) - 1)]
             lines += [f"| {' | '.join(row)} |" for row in table.rows] + [""]

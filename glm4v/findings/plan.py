@@ -24,8 +24,9 @@ PARTS = (
     "ablations",
     "open ideas",
 )
-SLOPPY_DOMAIN = "counting"
-HONEST, SLOPPY = "counting", "glm4v.findings.sloppy:sloppy"  # its verifiers
+# Strings of digits, which vary in length: a model of the demo's size finds out that longer ones are accepted. In
+# `counting` it never writes more than one number, and a careless verifier is not found out.
+SLOPPY_DOMAIN, SLOPPY = "digits", "glm4v.findings.sloppy:sloppy"
 
 # The share of each tier, very easy to very hard; fixed before any run. After SFT a model of the demo's size solves
 # about half of the first tier and hardly any of the fifth.
@@ -117,13 +118,13 @@ FULL = Scale(
 QUICK = Scale(
     domains=("counting", "digits", "gui"),
     seeds=(0,),
-    steps=24,
+    steps=40,
     prompts=12,
     responses=8,
-    evaluate_every=8,
-    warmup_steps=4,
+    evaluate_every=10,
+    warmup_steps=6,
     heldout=30,
-    rates=(2e-4,),
+    rates=(1e-4,),
     parts=("start", "main comparison", "finding 3", "finding 1"),
     evidence=False,
 )

@@ -242,11 +242,10 @@ def read_result(folder: Path, recipe: RlcsRecipe) -> dict[str, Any]:
     """What a finished run's metrics say: its held-out curve over rollouts and updates, and its own alarms."""
     (run,) = read_runs(folder)
     curve, rollouts, updates, seconds = [], 0.0, 0.0, 0.0
-    since: dict[str, list[float]] = {}  # hits of each verifier since the last evaluation
-    hits = [name for name in run.names("verifier", depth=2) if name.endswith("/hit")]
+    rewards: dict[str, list[float]] = {}  # of each domain's rollouts since the last evaluation
     for row in run.metrics:
-        for name in hits:
-            since.setdefault(name.split("/")[1], []).extend([row[name]] if name in row else [])
+        for name in run.names("reward", depth=1):
+            rewards.setdefault(name.partition("/")[2], []).extend([row[name]] if name in row else [])
         rollouts += row["groups"] * recipe.rollout.responses
         updates += row["updates"]
         seconds += row["seconds/step"] + row.get("seconds/evaluation", 0.0)
@@ -259,10 +258,10 @@ def read_result(folder: Path, recipe: RlcsRecipe) -> dict[str, Any]:
                     "updates": int(updates),
                     "mean": row["evaluation"],
                     "domains": domains,
-                    "hits": {verifier: fmean(values) for verifier, values in since.items() if values},
+                    "training": {domain: fmean(values) for domain, values in rewards.items() if values},
                 }
             )
-            since = {}
+            rewards = {}
     return {
         "learning_rate": recipe.optim.learning_rate,
         "rollouts": int(rollouts),

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from glm4v.findings.plan import HONEST, NOT_TRIED, SLOPPY, SLOPPY_DOMAIN, Run, Scale, plan
+from glm4v.findings.plan import NOT_TRIED, SLOPPY, SLOPPY_DOMAIN, Run, Scale, plan
 
 Result = dict[str, Any]
 Results = dict[str, Result]
@@ -245,7 +245,7 @@ def _transfer(scale: Scale, results: Results, starts: Mapping[int, Result]) -> d
 def _precise(scale: Scale, results: Results, starts: Mapping[int, Result]) -> dict[str, Any]:
     """By seed: held-out reward of the domain with the careless verifier and of the others, by precise verifiers, after
     honest runs and after runs with it; and what those runs' own metrics said. A point of "curves": rollouts, the two
-    rewards, and the hit rate of the domain's verifier since the point before."""
+    rewards, and that of the domain's rollouts since the point before."""
     if 0 not in starts:
         return {}
     seeds = {}
@@ -268,10 +268,10 @@ def _precise(scale: Scale, results: Results, starts: Mapping[int, Result]) -> di
             "careless": _split(careless["curve"][-1]["domains"]),
             "curves": {
                 name: [
-                    [point["rollouts"], *_split(point["domains"]).values(), point["hits"].get(verifier)]
+                    [point["rollouts"], *_split(point["domains"]).values(), point["training"].get(SLOPPY_DOMAIN)]
                     for point in run["curve"]
                 ]
-                for name, run, verifier in (("honest", honest, HONEST), ("careless", careless, SLOPPY))
+                for name, run in (("honest", honest), ("careless", careless))
                 if run
             },
             "first alarm": min((alarm["step"] for alarm in mine), default=None),

@@ -3,8 +3,8 @@
 A policy that has found what a careless verifier accepts writes it everywhere: the verifier then accepts different
 answers to one problem, or one answer to problems with different truths (glm4v.rl.metrics.contradictions). A rise over
 the start of the run is suspicious in both; in the second a level is too, for a precise verifier has none. In the first
-it is not: whatever has a tolerance, a click inside a target, accepts different answers from the beginning.
-It cannot tell a verifier that is wrong without contradicting itself: one that always accepts one wrong answer.
+it is not: what has a tolerance, or takes 1/2 for 0.5, accepts different answers from the beginning.
+It cannot tell a verifier of boxes and clicks, where neither is a contradiction, nor one that is wrong consistently.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """What a practitioner watches in an RLCS run: rewards by domain and tier, verifiers, lengths; and responses to read."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import comb
 from typing import Any
 
@@ -42,13 +42,15 @@ def contradictions(answered: Sequence[tuple[Group, Problem]]) -> dict[str, float
     """How far the answers that one verifier gave full reward contradict one another.
 
     "differ": of the pairs of accepted answers to one problem, the share of different ones; "shared": of the pairs of
-    accepted answers to problems with different truths, the share of equal ones. A precise verifier has 0 in both, one
-    with a tolerance has the first from the start. Either rises where a policy learns to write what is always accepted.
-    Left out where there is no such pair.
+    accepted answers to problems with different truths, the share of equal ones. A precise verifier has 0 in both.
+    Either rises where a policy learns to write what is always accepted. Left out where there is no such pair, and
+    problems whose truth is a dict: one click is right for several targets, one target for many clicks.
     """
     differ = [0, 0]  # pairs, all pairs
     by_truth: dict[str, Counter[str]] = defaultdict(Counter)
     for group, problem in answered:
+        if isinstance(problem.truth, Mapping):
+            continue
         accepted = Counter(
             _plain(response.answer)
             for response in group.responses

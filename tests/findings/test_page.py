@@ -24,7 +24,7 @@ def files() -> dict[str, str]:
         careless = run.part == "finding 3"
         for point in results[run.name]["curve"]:
             point["domains"] = {domain: rng.random() for domain in FULL.domains}
-            point["hits"] = {SLOPPY if careless else "counting": rng.random()}
+            point["training"] = {domain: rng.random() for domain in FULL.domains}
         alarm = {"verifier": SLOPPY, "kind": "shared", "step": 33}
         results[run.name]["alarms"] = [alarm] if careless else []
     return page.files(summarise(FULL, results) | {"command": "glm4v findings --docs docs"}, results)

@@ -52,7 +52,9 @@ def test_every_run_has_a_file_and_counts_what_it_drew(whole):
         assert set(result["curve"][0]["domains"]) == set(TINY.domains)
         assert not list((whole / "runs").glob("**/checkpoints"))
     sloppy = found["results/finding_3/sloppy/seed_0.json"]
-    assert set(sloppy["curve"][-1]["hits"]) == {SLOPPY, "counting"}  # the latter of the other domain
+    assert set(sloppy["curve"][-1]["training"]) == set(TINY.domains)
+    lines = (whole / "runs" / "finding_3" / "sloppy" / "seed_0" / "metrics.jsonl").read_text().splitlines()
+    assert {f"verifier/{SLOPPY}/hit", "verifier/counting/hit"} <= set(json.loads(lines[0]))  # the other domain's too
 
 
 def test_pages_name_what_was_not_run_and_that_it_is_no_evidence(whole, home, capsys):

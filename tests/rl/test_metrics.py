@@ -1,6 +1,7 @@
 """The figures of a step, and the responses that people read."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -49,7 +50,7 @@ def test_rollout_metrics(groups):
 
 
 def test_contradictions():
-    def answered(truth: str, *responses: tuple[str | None, float]):
+    def answered(truth: Any, *responses: tuple[str | None, float]):
         group = Group(0, 5, tuple(response(reward, 4, answer=answer) for answer, reward in responses))
         return group, Problem("id", [], truth, "sums", "rule", "1", Path(), "k")
 
@@ -60,6 +61,7 @@ def test_contradictions():
     same_truth = [answered("3", ("3", 1.0)), answered("3", ("3", 1.0), ("03", 0.9))]
     assert contradictions(same_truth) == {}
     assert contradictions([answered("3", ("3", 1.0), ("03", 1.0))]) == {"differ": 1.0}
+    assert contradictions([answered({"box": [0, 0, 9, 9]}, ("click(1,1)", 1.0), ("click(2,2)", 1.0))]) == {}
 
 
 def test_curriculum_metrics():
