@@ -192,8 +192,7 @@ class Experiment:
         """A part of a split, written beside it: paths of pictures are relative."""
         data = self.demo(each.start) / "data"
         target = data / f"findings-{split}-{pool.name}.jsonl"
-        if not target.exists():
-            pool.write(data / f"{split}.jsonl", target)
+        pool.write(data / f"{split}.jsonl", target)
         return target
 
     def evaluation(self, each: Run) -> Path:

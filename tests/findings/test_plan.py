@@ -48,7 +48,7 @@ def test_a_pool_is_the_mix_of_its_domains(tmp_path):
     written = [json.loads(line) for line in target.read_text().splitlines()]
     assert Counter((line["domain"], line["tier"]) for line in written) == {
         (domain, str(tier)): count
-        for domain in ("counting", "gui")
+        for domain in ("digits", "gui")
         for tier, count in enumerate((3, 10, 13, 20, 20), 1)
     }
     assert {(line["domain"], line["verifier"]) for line in written} == {("digits", SLOPPY), ("gui", "rule")}
