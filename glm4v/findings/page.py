@@ -89,12 +89,12 @@ def _lead(summary: dict[str, Any]) -> str:
     scale = ", ".join(f"{name} {value}" for name, value in summary["scale"].items())
     missing = "" if planned == finished else f"INCOMPLETE: {planned - finished} of {planned} runs were not made. "
     untuned = "" if summary["tuned"] else " All methods have the same learning rate: none was tuned."
-    return f"{'' if summary['evidence'] else NO_EVIDENCE + ' '}{missing}{HOW} ({scale}.){untuned} {TARGET}"
+    return f"{'' if summary['evidence'] else NO_EVIDENCE + ' '}{missing}{HOW} ({scale}.){untuned}"
 
 
 def _parts(summary: dict[str, Any]) -> Iterator[Part]:
-    for title, found in summary["comparisons"].items():
-        yield _comparison(title, found)
+    for place, (title, found) in enumerate(summary["comparisons"].items()):
+        yield _comparison(title, found, "" if place else f" {TARGET}")
     if summary["precise"]:
         yield _precise(summary["precise"], summary["false alarms"])
     if summary["transfer"]:
@@ -110,7 +110,7 @@ def _parts(summary: dict[str, Any]) -> Iterator[Part]:
     yield _runs(summary)
 
 
-def _comparison(title: str, found: dict[str, Any]) -> Part:
+def _comparison(title: str, found: dict[str, Any], explained: str) -> Part:
     methods = found["methods"]
     names = [(name, _colour(name, place)) for place, name in enumerate(methods)]
     plots = []
@@ -138,7 +138,7 @@ def _comparison(title: str, found: dict[str, Any]) -> Part:
         for name, method in methods.items()
     ]
     head = ["method", "seeds", "rate", "informative", "final reward (by seed)", "share of rollouts", "share of updates"]
-    lead = f"Reward at the start {found['start']:.3f}, at the end of uniform's fitted curve {found['target']:.3f}."
+    lead = f"Reward at the start {found['start']:.3f}, at the end of uniform's fitted curve {found['target']:.3f}.{explained}"
     table = Grid([*head, "rollouts to target, by seed"], rows)
     return Part(f"Informative rollouts: {title}", lead, plots, [table])
 

@@ -47,9 +47,7 @@ def test_a_pool_is_the_mix_of_its_domains(tmp_path):
     Pool(("digits", "gui"), "many hopeless", sloppy=True).write(source, target)
     written = [json.loads(line) for line in target.read_text().splitlines()]
     assert Counter((line["domain"], line["tier"]) for line in written) == {
-        (domain, str(tier)): count
-        for domain in ("digits", "gui")
-        for tier, count in enumerate((3, 10, 13, 20, 20), 1)
+        (domain, str(tier)): count for domain in ("digits", "gui") for tier, count in enumerate((3, 10, 13, 20, 20), 1)
     }
     assert {(line["domain"], line["verifier"]) for line in written} == {("digits", SLOPPY), ("gui", "rule")}
     Pool(tiers=False).write(source, target)
