@@ -138,9 +138,9 @@ def _comparison(title: str, found: dict[str, Any], explained: str) -> Part:
         for name, method in methods.items()
     ]
     head = ["method", "seeds", "rate", "informative", "final reward (by seed)", "share of rollouts", "share of updates"]
-    lead = f"Reward at the start {found['start']:.3f}, at the end of uniform's fitted curve {found['target']:.3f}.{explained}"
+    lead = f"Reward at the start {found['start']:.3f}, at the end of uniform's fitted curve {found['target']:.3f}."
     table = Grid([*head, "rollouts to target, by seed"], rows)
-    return Part(f"Informative rollouts: {title}", lead, plots, [table])
+    return Part(f"Informative rollouts: {title}", lead + explained, plots, [table])
 
 
 def _share(figures: dict[str, Any]) -> str:
