@@ -171,7 +171,6 @@ def _runs(scale: Scale) -> Iterator[Run]:
     for seed in scale.seeds:  # seed by seed: what is there when it is stopped can be compared
         for method in METHODS:
             yield Run("main comparison", method, method, seed, everything if method == "rlcs" else (2,), pool)
-    for seed in scale.seeds:
         yield Run("finding 3", "sloppy", "rlcs", seed, (3,), Pool(pool.domains, sloppy=True))
     for seed in scale.seeds:
         for domain in scale.domains:

@@ -1,9 +1,8 @@
 """Verifiers that seem to be cheated, told from a run's own metrics alone.
 
-A policy that has found what a careless verifier accepts writes it everywhere: the verifier then accepts different
-answers to one problem, or one answer to problems with different truths (glm4v.rl.metrics.contradictions). A rise over
-the start of the run is suspicious in both; in the second a level is too, for a precise verifier has none. In the first
-it is not: what has a tolerance, or takes 1/2 for 0.5, accepts different answers from the beginning.
+A careless verifier accepts what a policy learns to write everywhere: different answers to one problem, or one answer to
+problems with different truths. `glm4v.rl.metrics.contradictions` counts the pairs of accepted answers in which the
+verifier so contradicts itself; a precise one hardly ever does.
 It cannot tell a verifier of boxes and clicks, where neither is a contradiction, nor one that is wrong consistently.
 """
 
@@ -15,24 +14,22 @@ from glm4v.report.page import section
 from glm4v.report.run import Run
 
 WINDOW = 8  # logged steps that are averaged
-RISE = 0.2  # of a share of pairs, over the first window
-LEVEL = 0.1  # of pairs "shared", whatever it was at the start
+LEVEL = 0.1  # share of pairs above which a verifier is suspicious
 MEANING = {
-    "differ": "different answers to one problem are accepted as exactly right",
-    "shared": "one answer is accepted for problems with different truths",
+    "differ": "answers to one problem that contradict each other are both accepted as exactly right",
+    "shared": "one answer is accepted as exactly right for problems with different truths",
 }
 
 
 @dataclass(frozen=True)
 class Alarm:
-    """verifier; kind: a key of MEANING; step: at which it was first seen; its share then and at the start of the run,
-    and the verifier's hit rate at both."""
+    """verifier; kind: a key of MEANING; step: the first at which the share of pairs in a window was above LEVEL; and
+    the verifier's hit rate in the first window and in that one."""
 
     verifier: str
     kind: str
     step: int
-    before: float
-    after: float
+    share: float
     hit_before: float
     hit_after: float
 
@@ -42,18 +39,14 @@ def alarms(run: Run) -> list[Alarm]:
     found = []
     for name in run.names("verifier", depth=2):
         _, verifier, kind = name.split("/")
-        steps, values = run.series(name)
-        if kind not in MEANING or len(values) < WINDOW:
-            continue
-        before = _mean(values[:WINDOW])
+        steps, values = run.series(name) if kind in MEANING else ([], [])
         for end in range(WINDOW, len(values) + 1):
-            after = _mean(values[end - WINDOW : end])
-            if after - before > RISE or (kind == "shared" and after > LEVEL):
-                step = int(steps[end - 1])
+            window = slice(end - WINDOW, end)
+            if _mean(values[window]) > LEVEL:
                 hits = dict(zip(*run.series(f"verifier/{verifier}/hit"), strict=True))
-                logged = [hits[at] for at in steps]
-                ends = _mean(logged[:WINDOW]), _mean(logged[end - WINDOW : end])
-                found.append(Alarm(verifier, kind, step, before, after, *ends))
+                logged = [hits[step] for step in steps]
+                rates = _mean(logged[:WINDOW]), _mean(logged[window])
+                found.append(Alarm(verifier, kind, int(steps[end - 1]), _mean(values[window]), *rates))
                 break
     return found
 
@@ -72,8 +65,8 @@ def warnings(run: Run) -> str:
 
 def _line(alarm: Alarm) -> str:
     text = (
-        f"at step {alarm.step} {MEANING[alarm.kind]}: {alarm.after:.0%} of pairs, {alarm.before:.0%} at the start; its "
-        f"hit rate was {alarm.hit_after:.0%}, {alarm.hit_before:.0%} at the start"
+        f"at step {alarm.step} {MEANING[alarm.kind]}, {alarm.share:.0%} of pairs; its hit rate was "
+        f"{alarm.hit_after:.0%}, {alarm.hit_before:.0%} at the start"
     )
     return f"<li><b>{escape(alarm.verifier)}</b>: {escape(text)}</li>"
 

@@ -116,14 +116,15 @@ def _verifiers(run: Run) -> str:
     lines = (
         ("hit", "accepted"),
         ("no_answer", "no answer"),
-        ("differ", "differ"),
+        ("differ", "contradicting"),
         ("shared", "shared"),
     )
     charts = {name: tuple((f"{name}/{metric}", label) for metric, label in lines) for name in names}
     lead = (
         "Share of responses that each verifier accepted (reward 0.5 or more), and of those without one well-formed "
-        "answer. Differ: pairs of fully accepted answers to one problem that are not the same; shared: pairs for "
-        "problems with different truths that are. Where one of these rises, the verifier is being cheated."
+        "answer. Contradicting: pairs of accepted answers to one problem of which the verifier would refuse one, were "
+        "the other the truth; shared: pairs of the same answer accepted for different truths. Both should be near 0: "
+        "else the verifier is being cheated."
     )
     return _small_charts(run, "What the verifiers said", lead, charts)
 

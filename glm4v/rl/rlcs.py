@@ -170,7 +170,7 @@ class Rlcs:
         elif recipe.curriculum.sampling == "dapo":
             keep = teaches.nonzero()[:needed, 0].tolist()
         metrics = {
-            **rollout_metrics(groups, cells, problems),
+            **rollout_metrics(groups, cells, problems, recipe.reward),
             **curriculum_metrics(self.sampler),
             "expansion": self.expansion.factor,
             "groups": len(groups),

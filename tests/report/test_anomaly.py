@@ -1,11 +1,11 @@
-"""When a run's metrics raise an alarm: a rise over its own start, not a level, and not a single step."""
+"""When a run's metrics raise an alarm: a level that lasts, not a single step."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from glm4v.report.anomaly import LEVEL, RISE, WINDOW, alarms, warnings
+from glm4v.report.anomaly import LEVEL, WINDOW, alarms, warnings
 from glm4v.report.run import Run, read_runs
 
 
@@ -20,41 +20,32 @@ def run_of(tmp_path: Path, **series: list[float | None]) -> Run:
     return read_runs(tmp_path)[0]
 
 
-def test_a_rise_is_told_with_its_step(tmp_path):
-    run = run_of(tmp_path, differ=[0.0] * 20 + [1.0] * 20)
+@pytest.mark.parametrize("kind", ["differ", "shared"])
+def test_a_level_is_told_with_its_step(tmp_path, kind):
+    run = run_of(tmp_path, **{kind: [0.0] * 20 + [0.45] * 20})
     (alarm,) = alarms(run)
-    assert (alarm.verifier, alarm.kind, alarm.before) == ("rule", "differ", 0.0)
-    assert alarm.after == pytest.approx(2 / WINDOW)  # two steps of the window are enough for more than RISE
-    assert alarm.step == 22
+    assert (alarm.verifier, alarm.kind, alarm.step) == ("rule", kind, 22)  # a window with two such steps
+    assert alarm.share == pytest.approx(2 * 0.45 / WINDOW)
     assert (alarm.hit_before, alarm.hit_after) == pytest.approx((0.3, 0.3))
     assert "<b>rule</b>" in warnings(run)
     assert "step 22" in warnings(run)
 
 
-def test_one_answer_to_different_truths_is_suspicious_from_the_start(tmp_path):
-    (alarm,) = alarms(run_of(tmp_path, shared=[1.5 * LEVEL] * WINDOW))
-    assert (alarm.kind, alarm.step) == ("shared", WINDOW)
-    assert alarms(run_of(tmp_path, shared=[0.9 * LEVEL] * 40)) == []
-
-
 def test_steps_without_a_pair_are_passed_over(tmp_path):
-    values: list[float | None] = [0.1] * 20 + [None, 0.9] * 10
+    values: list[float | None] = [0.0] * 20 + [None, 0.45] * 10
     (alarm,) = alarms(run_of(tmp_path, differ=values))
-    assert alarm.kind == "differ"
-    assert alarm.step == 26  # the third of such a value: two are a rise of RISE, not more
+    assert alarm.step == 24
 
 
 @pytest.mark.parametrize(
     "values",
     [
-        [1.0] * 40,  # a verifier with a tolerance, from the start
-        [0.0] * 20 + [1.0] + [0.0] * 20,  # one step
-        [0.1 + 0.9 * RISE * step / 40 for step in range(40)],
-        [0.0] * 2 + [1.0] * (WINDOW - 3),  # too short to tell
-        [0.9] * 20 + [0.0] * 20,
+        [0.9 * LEVEL] * 40,
+        [0.0] * 20 + [0.7] + [0.0] * 20,  # one step
+        [1.0] * (WINDOW - 1),  # too short to tell
     ],
 )
 def test_no_alarm(tmp_path, values):
-    run = run_of(tmp_path, differ=values)
+    run = run_of(tmp_path, differ=values, shared=values)
     assert alarms(run) == []
     assert warnings(run) == ""

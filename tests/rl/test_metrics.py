@@ -52,16 +52,25 @@ def test_rollout_metrics(groups):
 def test_contradictions():
     def answered(truth: Any, *responses: tuple[str | None, float]):
         group = Group(0, 5, tuple(response(reward, 4, answer=answer) for answer, reward in responses))
-        return group, Problem("id", [], truth, "sums", "rule", "1", Path(), "k")
+        return group, Problem("id", [{"content": "?"}], truth, "sums", "math", "1", Path(), "k")
 
-    precise = [answered("3", ("3", 1.0), (" 3", 1.0), ("4", 0.0)), answered("4", ("4", 1.0), ("4", 1.0))]
-    assert contradictions(precise) == {"differ": 0.0, "shared": 0.0}
+    precise = [answered("0.5", ("1/2", 1.0), (" 0.5", 1.0), ("4", 0.0)), answered("1/2", ("1/2", 1.0), ("1/2", 1.0))]
+    assert contradictions(precise, "math") == {"differ": 0.0, "shared": 0.0}
     careless = [answered("3", ("3", 1.0), ("1 2 3", 1.0), ("1 2 3", 1.0)), answered("2", ("1 2 3", 1.0), (None, 0.0))]
-    assert contradictions(careless) == {"differ": pytest.approx(2 / 3), "shared": pytest.approx(2 / 3)}
-    same_truth = [answered("3", ("3", 1.0)), answered("3", ("3", 1.0), ("03", 0.9))]
-    assert contradictions(same_truth) == {}
-    assert contradictions([answered("3", ("3", 1.0), ("03", 1.0))]) == {"differ": 1.0}
-    assert contradictions([answered({"box": [0, 0, 9, 9]}, ("click(1,1)", 1.0), ("click(2,2)", 1.0))]) == {}
+    assert contradictions(careless, "math") == {"differ": pytest.approx(2 / 3), "shared": pytest.approx(2 / 3)}
+    assert contradictions(careless, f"{__name__}:holds")["differ"] == pytest.approx(2 / 3)  # by its own judgement
+    same_truth = [answered("3", ("3", 1.0)), answered("3", ("3", 1.0), ("4", 0.9))]
+    assert contradictions(same_truth, "math") == {}
+    assert contradictions([answered("3", ("3", 1.0), ("4", 1.0))], f"{__name__}:raises") == {"differ": 0.0}
+    assert contradictions([answered({"box": [0, 0, 9, 9]}, ("click(1,1)", 1.0), ("click(2,2)", 1.0))], "gui") == {}
+
+
+def holds(prediction: str, truth: str, question: str | None) -> float:
+    return float(truth in prediction)
+
+
+def raises(prediction: str, truth: str, question: str | None) -> float:
+    raise KeyError(truth)
 
 
 def test_curriculum_metrics():
