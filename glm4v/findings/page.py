@@ -259,7 +259,8 @@ def _runs(summary: dict[str, Any]) -> Part:
     ]
     mixes = ", ".join(f"{name} {' / '.join(f'{s:.0%}' for s in shares)}" for name, shares in MIXES.items())
     lead = (
-        f"{summary['hours']:.2f} hours of runs. Mixes of tiers, very easy to very hard, fixed before any run: {mixes}."
+        f"{summary['hours']:.2f} hours of runs on {'; '.join(summary['machines'])}. Mixes of tiers, very easy to very "
+        f"hard, fixed before any run: {mixes}."
     )
     return Part("Runs", lead, tables=[Grid(["part", "planned", "finished"], rows)], notes=notes)
 

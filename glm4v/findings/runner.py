@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import torch
 from rich.table import Table
 
 from glm4v import Glm4v, Processor, demo, eval, report
@@ -20,6 +21,7 @@ from glm4v.data.files import read_problems
 from glm4v.findings import page
 from glm4v.findings.plan import FULL, MIXES, QUICK, Pool, Run, Scale, plan
 from glm4v.findings.summary import Results, summarise, tuned_rate
+from glm4v.ops.library import native
 from glm4v.report.anomaly import alarms
 from glm4v.report.headline import duration
 from glm4v.report.run import read_runs
@@ -157,7 +159,9 @@ class Experiment:
                 rlcs.run(recipe)
             result = read_result(folder, recipe)
             report.build(folder)
-        self._write(self.out / "results" / f"{each.name}.json", json.dumps({"run": asdict(each)} | result, indent=1))
+        machine = f"{native.isa()}, {torch.get_num_threads()} thread(s), torch {torch.__version__}"
+        described = {"run": asdict(each), "machine": machine}
+        self._write(self.out / "results" / f"{each.name}.json", json.dumps(described | result, indent=1))
         for left in ("checkpoints", "model"):
             shutil.rmtree(folder / left, ignore_errors=True)
 

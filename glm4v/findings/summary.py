@@ -90,6 +90,7 @@ def summarise(scale: Scale, results: Results) -> dict[str, Any]:
             for part in scale.parts
         },
         "not tried": list(NOT_TRIED),
+        "machines": sorted({result["machine"] for result in results.values()}),
         "hours": sum(result["seconds"] for result in results.values()) / 3600,
         "tuning": _tuning(scale, results),
         "comparisons": _comparisons(scale, results, starts),

@@ -19,7 +19,14 @@ def result(speed: float, gain: float = 0.1, noise: float = 0.0, seed: int = 0, u
         rollouts = 192 * step
         mean = START + gain * (1 - math.exp(-rollouts * speed / 30_000)) + rng.gauss(0, noise)
         curve.append({"step": step, "rollouts": rollouts, "updates": int(updates * step), "mean": mean})
-    return {"curve": curve, "learning_rate": 1e-4, "informative": 0.5, "rollouts": 46_080, "seconds": 1.0}
+    return {
+        "curve": curve,
+        "learning_rate": 1e-4,
+        "informative": 0.5,
+        "rollouts": 46_080,
+        "seconds": 1.0,
+        "machine": "this",
+    }
 
 
 def test_a_fit_finds_its_own_curve():
