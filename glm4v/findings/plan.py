@@ -43,9 +43,10 @@ ABLATIONS = {
 IDEAS = {
     "two updates a rollout": ("policy.updates_per_rollout=2",),
     "replay": ("curriculum.cap=1", "curriculum.replay=true"),
+    "learning progress": ("curriculum.weighting=progress",),
     "as published": ("rollout.prompts=null", "rollout.groups=12"),
 }
-NOT_TRIED = ("learning progress in place of p(1-p)", "hints that wake dead cells")
+NOT_TRIED = ("hints that wake dead cells",)
 
 
 @dataclass(frozen=True)

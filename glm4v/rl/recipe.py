@@ -56,6 +56,8 @@ class CurriculumSection(Section):
     """
 
     sampling: Literal["rlcs", "weights", "uniform", "thompson", "dapo"] = "rlcs"
+    # What a cell is drawn by: "variance", p (1 - p); or "progress", how far its pass rate has moved of late.
+    weighting: Literal["variance", "progress"] = "variance"
     floor: Positive = 0.1  # least weight of a problem, relative to one at a pass rate of 0.5
     ageing: Positive = 0.95  # factor on what is known of a pass rate, each step (thompson: each time it is seen)
     prior: PositiveFloat = 8.0  # trials that the cell's pass rate counts for in a problem's

@@ -20,6 +20,7 @@ from glm4v.rl.curriculum import Curriculum
 from glm4v.rl.expansion import Expansion, keep_balanced
 from glm4v.rl.metrics import curriculum_metrics, panel, rollout_metrics
 from glm4v.rl.pool import Pool
+from glm4v.rl.progress import Progress
 from glm4v.rl.recipe import RlcsRecipe
 from glm4v.rl.rollout import Group, Rollouts, roll_out
 from glm4v.rl.sampler import Cell, Sampler
@@ -95,7 +96,8 @@ class Rlcs:
         settings, seed = self.recipe.curriculum, self.recipe.seed
         if settings.sampling == "thompson":
             return Thompson(cells, candidates=settings.candidates, ageing=settings.ageing, seed=seed)
-        return Curriculum(
+        kind = Progress if settings.weighting == "progress" else Curriculum
+        return kind(
             cells,
             floor=1.0 if settings.sampling in ("uniform", "dapo") else settings.floor,
             ageing=settings.ageing,

@@ -47,7 +47,7 @@ def test_html(files):
         assert title in parser.headings
     assert not re.findall(r'(?:src|href)="(?!data:)', files["findings.html"])
     assert "step 33" in files["findings.html"]
-    assert "INCOMPLETE: 2 of 101 runs" in files["findings.html"]
+    assert "INCOMPLETE: 2 of 104 runs" in files["findings.html"]
 
 
 def test_markdown_and_its_plots(files):
@@ -56,4 +56,4 @@ def test_markdown_and_its_plots(files):
     for plot in plots:
         assert ElementTree.fromstring(files[plot]).tag.endswith("svg")
     assert "open_ideas/as_published/seed_2" in files["findings.md"]
-    assert "learning progress" in files["findings.md"]
+    assert "hints that wake dead cells" in files["findings.md"]

@@ -74,6 +74,12 @@ def test_a_fixed_number_of_prompts_is_drawn_whatever_is_kept(settings, sampling)
     assert sampling != "rlcs" or min(line["trained_groups"] for line in lines) < 12
 
 
+def test_learning_progress_weights_the_cells(settings):
+    lines = metrics_of(run(settings, steps=12, curriculum={"weighting": "progress", "ageing": 0.8}))
+    assert lines[0]["weight/bandit/1"] == 0.5
+    assert lines[-1]["weight/bandit/1"] > 0.7  # it learns, the dead one does not
+
+
 def test_replay_trains_on_groups_once_more(settings):
     settings["rollout"]["prompts"] = 12
     changes = {"cap": 1.0, "replay": True, "carry_steps": 1}
