@@ -12,7 +12,7 @@ from pathlib import Path
 
 from glm4v.gym.domains import DOMAINS
 
-METHODS = ("uniform", "dapo", "thompson", "weights", "rlcs")
+METHODS = ("uniform", "rlcs", "weights", "thompson", "dapo")  # what says most comes first: a plan may be cut off
 PARTS = (
     "start",
     "tuning",
