@@ -30,7 +30,8 @@ NO_EVIDENCE = (
 )
 HOW = (
     "Every run starts from the demo's SFT model, draws the same number of prompts a step and makes one update with "
-    "them; every rollout that was drawn counts. Rewards are of greedy answers to held-out problems, by precise rules."
+    "them; every rollout that was drawn counts. Rewards are means over one sampled answer (temperature 1) to each "
+    "held-out problem, by precise rules."
 )
 TARGET = (
     "Share: the rollouts (or updates) after which a method reaches the end of uniform sampling, over uniform's own; "

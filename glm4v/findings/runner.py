@@ -33,6 +33,9 @@ from glm4v.train.run import Interrupted, console
 # Of one rollout (with its share of the update) and of one problem of an evaluation, on two cores: a first guess, from
 # benchmarks/results/demo.json, until runs are finished here.
 SECONDS_A_ROLLOUT, SECONDS_A_PROBLEM = 0.006, 0.014
+# Of evaluations, as of rollouts: RL improves the mean reward of sampled answers. That of greedy ones stands still for
+# tens of thousands of rollouts, in which sampled answers come up to them.
+TEMPERATURE = 1.0
 TUNING_PROBLEMS = 50  # of the validation split, a domain
 
 
@@ -181,6 +184,7 @@ class Experiment:
             f"data.train={self.problems(each, 'rl', each.pool)}",
             f"data.evaluation={self.evaluation(each)}",
             f"data.evaluation_problems={self.evaluated(each)}",
+            f"data.evaluation_temperature={TEMPERATURE}",
             "optim.schedule=constant",
             f"optim.learning_rate={rate}",
             f"optim.warmup_steps={scale.warmup_steps}",
@@ -216,6 +220,7 @@ class Experiment:
             Processor.from_pretrained(model),
             read_problems(self.evaluation(each)),
             max_new_tokens=demo.MAX_NEW_TOKENS,
+            temperature=TEMPERATURE,
             limit=self.evaluated(each),
         )
         domains = {name: part["mean"] for name, part in evaluation.summary["domains"].items()}

@@ -25,6 +25,7 @@ class ProblemSection(Section):
     train: Paths = ()
     evaluation: Paths = ()
     evaluation_problems: NonNegativeInt = 0  # evaluate on the first so many; 0 means all
+    evaluation_temperature: NonNegativeFloat = 0.0  # 0 takes the likeliest tokens
     max_tokens: PositiveInt = 8192  # of one packed micro-batch
 
 

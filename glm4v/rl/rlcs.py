@@ -186,7 +186,7 @@ class Rlcs:
         return [groups[index] for index in keep], metrics
 
     def evaluate(self, step: int) -> dict[str, float]:
-        """Rewards of greedy answers to the evaluation problems; they are written to <run>/eval/step_<step>."""
+        """Rewards of answers to the evaluation problems; they are written to <run>/eval/step_<step>."""
         recipe, engine = self.recipe, self.run.engine
         if not recipe.data.evaluation:
             return {}
@@ -197,6 +197,7 @@ class Rlcs:
                 self.run.processor,
                 Pool(recipe.data.evaluation, self.run.processor),
                 max_new_tokens=recipe.rollout.max_new_tokens,
+                temperature=recipe.data.evaluation_temperature,
                 thinking_budget=recipe.rollout.thinking_budget,
                 limit=recipe.data.evaluation_problems or None,
                 reward=recipe.reward,
