@@ -123,6 +123,18 @@ def test_resume_is_exact(settings, tmp_path):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_evaluations_are_greedy_or_sampled(settings):
+    settings["data"]["evaluation"] = settings["data"]["train"]
+    answers = {}
+    for temperature in (0.0, 1.0):
+        settings["data"]["evaluation_temperature"] = temperature
+        folder = run(settings, out=f"{settings['out']}{temperature}", steps=1, evaluate_every=1)
+        lines = (folder / "eval" / "step_000001" / "predictions.jsonl").read_text().splitlines()
+        answers[temperature] = {json.loads(line)["response"] for line in lines}
+    assert len(answers[0.0]) <= 2  # the same to the same question, of which there are two
+    assert len(answers[1.0]) > 4
+
+
 def test_samples_tell_the_reason(settings):
     folder = run(settings, steps=1)
     records = [json.loads(line) for line in (folder / "samples/step_000001.jsonl").read_text().splitlines()]
