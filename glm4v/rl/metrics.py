@@ -28,7 +28,7 @@ def rollout_metrics(
         for response in group.responses:
             verifiers[f"verifier/{problem.verifier}/hit"].append(response.reward >= HIT)
             verifiers[f"verifier/{problem.verifier}/no_answer"].append(response.answer is None)
-    for name in {problem.verifier for problem in problems}:
+    for name in sorted({problem.verifier for problem in problems}):
         pairs = [pair for pair in zip(groups, problems, strict=True) if pair[1].verifier == name]
         found = contradictions(pairs, verifier or name)
         verifiers |= {f"verifier/{name}/{key}": [share] for key, share in found.items()}
