@@ -1,4 +1,4 @@
-"""Verifiers that seem to be cheated, told from a run's own metrics alone.
+"""Verifiers that may be cheated, told from a run's own metrics alone.
 
 A careless verifier accepts what a policy learns to write everywhere: different answers to one problem, or one answer to
 problems with different truths. `glm4v.rl.metrics.contradictions` counts the pairs of accepted answers in which the
@@ -60,7 +60,11 @@ def warnings(run: Run) -> str:
         f"Step {min(alarm.step for alarm in found)}: rewards of this run may not mean what they say. Read the "
         "responses that were accepted, and make the verifier stricter."
     )
-    return section("A verifier seems to be cheated", lead, f'<ul class="warnings">{"".join(map(_line, found))}</ul>')
+    return section(
+        "A verifier contradicts itself and may be cheated",
+        lead,
+        f'<ul class="warnings">{"".join(map(_line, found))}</ul>',
+    )
 
 
 def _line(alarm: Alarm) -> str:

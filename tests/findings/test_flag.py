@@ -42,10 +42,10 @@ def test_a_cheated_verifier_is_flagged_and_an_honest_one_is_not(home, tmp_path, 
     careless = train(home, tmp_path / "careless", Pool(TINY.domains, sloppy=True), sampling, seed)
     (run,) = read_runs(honest)
     assert alarms(run) == []
-    assert "seems to be cheated" not in report.build(honest).read_text()
+    assert "contradicts itself" not in report.build(honest).read_text()
     (run,) = read_runs(careless)
     found = alarms(run)
     assert {alarm.verifier for alarm in found} == {SLOPPY}  # not that of the other domain
     assert "shared" in {alarm.kind for alarm in found}
     assert min(alarm.step for alarm in found) < STEPS
-    assert "seems to be cheated" in report.build(careless).read_text()
+    assert "contradicts itself" in report.build(careless).read_text()
