@@ -48,6 +48,7 @@ setup(
     package_data={
         "glm4v": ["py.typed", "recipes/*.yaml"],
         "glm4v.gym": ["tokenizer/*"],
+        "glm4v.rewards": ["data/*.txt"],
         "glm4v.benchmarks": ["results/*.json"],
     },
     ext_modules=[

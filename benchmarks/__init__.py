@@ -1,5 +1,5 @@
-"""What `glm4v bench` runs: a script an operator, whole models (bench_model), how costs grow (bench_growth) and the demo
-(bench_demo).
+"""What `glm4v bench` runs: a script an operator, whole models (bench_model), how costs grow (bench_growth), the demo
+(bench_demo), and the reward system on its corpus (bench_rewards).
 """
 
 import json
@@ -104,7 +104,8 @@ def scripts_of(names: Iterable[str]) -> list[str]:
     unknown = [name for name in wanted if name not in SCRIPTS]
     if unknown:
         raise ValueError(
-            f"{unknown[0]}: no such benchmark; expected all, demo, growth, curriculum or some of {', '.join(SCRIPTS)}"
+            f"{unknown[0]}: no such benchmark; "
+            f"expected all, demo, growth, curriculum, rewards or some of {', '.join(SCRIPTS)}"
         )
     return list(dict.fromkeys(script for name, script in SCRIPTS.items() if name in wanted))
 

@@ -20,8 +20,8 @@ Side = tuple[int, int]
 
 
 def resize_by_pil(image: Tensor, size: Side) -> Tensor:
-    resized = Image.fromarray(image.numpy()).resize((size[1], size[0]), Image.Resampling.BICUBIC)
-    return torch.from_numpy(np.array(resized))
+    resized = Image.fromarray(image.cpu().numpy()).resize((size[1], size[0]), Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(resized)).to(image.device)
 
 
 def first_frames(doubled: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ def cases() -> Iterator[Case]:
         )  # fmt: skip
         if dtype == torch.float32:  # what the processor gives
             odd = [torch.randint(0, 256, (h * 14 + 9, w * 14 + 9, 3), dtype=torch.uint8) for _, h, w in sizes.grids]
-            pictures = [Image.fromarray(image.numpy()) for image in odd]
+            pictures = [Image.fromarray(image.cpu().numpy()) for image in odd]
             yield Case(
                 "resize + patchify", "forward", dtype, sizes.vision, "transformers' processor",
                 lambda images=odd, to=targets: ops.patchify(images, CLIP_MEAN, CLIP_STD, to).image_patches,

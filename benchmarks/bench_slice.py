@@ -45,10 +45,12 @@ def training_step() -> Case:
     torch.manual_seed(1)
     settings = config()
     ours = Glm4v(settings).bfloat16()
-    inputs = inputs_of(settings, torch.bfloat16, GRIDS, TEXTS)
-    batch = PackedBatch.from_transformers({k: v.cpu() for k, v in inputs.items()}, settings)
+    with torch.device("cpu"):
+        inputs = inputs_of(settings, torch.bfloat16, GRIDS, TEXTS)
+        batch = PackedBatch.from_transformers(inputs, settings)
     flops = flops_of_step(ours, batch)
     batch = batch.to(ours.device, torch.bfloat16)
+    inputs = {name: value.to(ours.device) for name, value in inputs.items()}
     theirs = Glm4vForConditionalGeneration._from_config(settings, attn_implementation="sdpa", dtype=torch.bfloat16)
     theirs.load_state_dict(ours.state_dict())
     losses = (lambda: ours(batch).loss, lambda: theirs(**inputs).loss)

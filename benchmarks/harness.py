@@ -5,7 +5,8 @@ FLOPs, or copies at `copy` for its bytes, whichever takes longer.
 
 With one thread (OMP_NUM_THREADS=1) the clock is the processor time of this process, so that other programs matter
 little; with several it is the wall's, and the machine has to be quiet. On a GPU (where torch's default device is one)
-it is the device's own, by events on its stream.
+it is the device's own, by events on its stream: the device is kept busy until the host is HEAD seconds a call ahead, so
+that what is timed is kernels, not the host's way to them.
 
 Freed memory stays with the process (native.keep_freed_memory), as in training: else every large result of either side
 would pay more for its pages than for its figures.
@@ -35,6 +36,9 @@ from glm4v.ops.library import native
 SHORTEST = 0.004  # seconds of one timing; quicker work is repeated within it, so that the clock does not matter
 ROUNDS = (3, 15)  # of timing, ours and the peer in each: at least, at most
 LONG = 20.0  # seconds after which two rounds are enough
+BUDGETS = {"cpu": 1.0, "cuda": 0.3}  # seconds for a row's rounds; a GPU's times vary little
+HEAD, MOST_HEAD = 5e-4, 0.05
+CYCLES = 2e9  # of a GPU in a second, about
 
 WIDE = 160  # columns of tables where there is no terminal
 
@@ -148,6 +152,7 @@ def timed(work: Work, calls: int) -> float:
     """Seconds of one of `calls` calls in a row."""
     if on_gpu():
         begin_event, end_event = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        torch.cuda._sleep(int(CYCLES * min(HEAD * calls, MOST_HEAD)))
         begin_event.record()
         for _ in range(calls):
             work()
@@ -166,8 +171,10 @@ def calls_for(work: Work) -> int:
     return max(1, math.ceil(SHORTEST / timed(work, 1)))
 
 
-def measure(case: Case, machine: Machine, budget: float = 1.0) -> Row:
+def measure(case: Case, machine: Machine, budget: float | None = None) -> Row:
     """Times ours and the peer alternately, for about `budget` seconds, at least ROUNDS[0] times (twice where long)."""
+    if budget is None:
+        budget = BUDGETS[torch.get_default_device().type]
     memory = (extra_memory(case.ours), extra_memory(case.theirs))
     calls = (calls_for(case.ours), calls_for(case.theirs))
     ours: list[float] = []

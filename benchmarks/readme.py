@@ -47,18 +47,19 @@ def operator_lines(result: dict[str, Any]) -> Iterator[str]:
     yield "| --- | --- | " + "---: | " * len(COLUMNS) + "--- | --- |"
     cells: dict[tuple[str, str, str], dict[tuple[str, str], float]] = {}
     steps = []
+    option = " --device cuda" if machine["clock"] == "device" else ""
     for row in result["rows"]:
-        if row["operator"] == "model":
+        if row["operator"] in ("model", "slice"):
             steps.append(row)
         else:
             place = cells.setdefault((row["operator"], row["shape"], row["peer"]), {})
             place[row["dtype"], row["direction"]] = row["ratio"]
     for (operator, shape, peer), ratios in cells.items():
         figures = " | ".join(figure(ratios, *column) for column in COLUMNS)
-        yield f"| {operator} | {shape} | {figures} | {peer} | `glm4v bench {operator.split()[-1]}` |"
+        yield f"| {operator} | {shape} | {figures} | {peer} | `glm4v bench {operator.split()[-1]}{option}` |"
     yield ""
     if steps:
-        yield from model_lines(steps, result["memory"])
+        yield from model_lines(steps, result.get("memory", []), option)
 
 
 def figure(ratios: dict[tuple[str, str], float], dtype: str, direction: str) -> str:
@@ -68,16 +69,21 @@ def figure(ratios: dict[tuple[str, str], float], dtype: str, direction: str) -> 
     return f"{together:.2f}x together" if together and direction == "backward" else ""
 
 
-def model_lines(steps: list[dict[str, Any]], memory: list[dict[str, Any]]) -> Iterator[str]:
-    yield "| model, same weights and data | ours | transformers | | command |"
+def model_lines(steps: list[dict[str, Any]], memory: list[dict[str, Any]], option: str) -> Iterator[str]:
+    yield "| model, same weights and data | ours | peer | | command |"
     yield "| --- | ---: | ---: | ---: | --- |"
     for row in steps:
-        times = f"{row['seconds']:.2f} s | {row['peer_seconds']:.2f} s | {row['ratio']:.2f}x"
-        yield f"| {row['direction']}: {row['shape']}, {row['dtype']} | {times} | `glm4v bench model` |"
+        times = f"{duration(row['seconds'])} | {duration(row['peer_seconds'])} | {row['ratio']:.2f}x"
+        name = f"{row['direction']}: {row['shape']}, {row['dtype']}; peer: {row['peer']}"
+        yield f"| {name} | {times} | `glm4v bench {row['operator']}{option}` |"
     for row in memory:
         sizes = f"{row['bytes'] / 1e9:.2f} GB | {row['peer_bytes'] / 1e9:.2f} GB | {row['ratio']:.2f} of it"
         yield f"| peak memory of a training step, {row['dtype']} | {sizes} | `glm4v bench model` |"
     yield ""
+
+
+def duration(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 0.1 else f"{1000 * seconds:.2f} ms"
 
 
 def demo_lines(result: dict[str, Any]) -> Iterator[str]:

@@ -143,6 +143,7 @@ struct PackedAttention {
   TokenHeads q, k, v;
   void* out;           // [queries, heads, head_dim]
   float* log_sum_exp;  // [heads, queries]
+  void* workspace;     // on CUDA devices attention_workspace bytes, or null: then the kernels for sm_80 run
 };
 
 // Like q, k or v without gaps. `sum` is scratch. On the CPU it holds what blocks have added so far, read and written

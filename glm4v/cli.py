@@ -182,6 +182,40 @@ def generate(
 
 
 @app.command()
+def serve(
+    folder: Folder,
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; 0.0.0.0 is every one of this machine.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    name: Annotated[str | None, typer.Option(help="The model's name for clients [the folder's].")] = None,
+    max_tokens: Annotated[int, typer.Option(min=2, help="Of a request, prompt and answer together.")] = 8192,
+    sequences: Annotated[int | None, typer.Option(min=1, help="Answers that are written at once.")] = None,
+    min_pixels: Annotated[int | None, typer.Option(min=1, help="Of one image [what the folder says].")] = None,
+    max_pixels: Annotated[int | None, typer.Option(min=1, help="Of one image [what the folder says].")] = None,
+    reload_from: Annotated[
+        Path | None, typer.Option(help="Let clients load new weights from below this folder, as `glm4v rlcs` does.")
+    ] = None,
+) -> None:
+    """Answer OpenAI's chat completions over HTTP, for users and for rollouts."""
+    with plain_errors():
+        from glm4v.generation.server import serve
+
+        serve(
+            folder,
+            host,
+            port,
+            name=name,
+            max_tokens=max_tokens,
+            sequences=sequences,
+            min_pixels=min_pixels,
+            max_pixels=max_pixels,
+            reload_from=reload_from,
+            on_ready=lambda line: print(line, flush=True),
+        )
+
+
+@app.command()
 def gym(
     out: Annotated[Path, typer.Argument(help="Folder for JSONL files and pictures, or the PNG of --preview.")],
     pretrain: Annotated[int, typer.Option(help="Captioned pictures a domain.")] = 2000,
@@ -210,11 +244,13 @@ def gym(
 def bench(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[OP ...|all|model|growth|curriculum|demo]", help="Operators; nothing means all."),
+        typer.Argument(
+            metavar="[OP ...|all|model|growth|curriculum|demo|rewards]", help="Operators; nothing means all."
+        ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="JSON file of the results; all, curriculum and demo go into benchmarks/results without it."),
+        typer.Option(help="JSON file; all, curriculum, demo and rewards go into benchmarks/results without it."),
     ] = None,
     compare: Annotated[Path | None, typer.Option(help="Earlier JSON file whose times are shown beside.")] = None,
     plot: Annotated[Path | None, typer.Option(help="HTML file of all figures.")] = None,
@@ -222,7 +258,7 @@ def bench(
     heldout: Annotated[int, typer.Option(help="demo: problems a domain.")] = 1000,
     device: Annotated[str, typer.Option(help="cpu, or cuda: operators and a slice of the 9B model on a GPU.")] = "cpu",
 ) -> None:
-    """Measure operators against plain torch, the model against transformers, the demo against more SFT."""
+    """Measure operators against plain torch, the model against transformers, the demo against more SFT, rewards."""
     with plain_errors():
         from glm4v import benchmarks
 
@@ -234,6 +270,10 @@ def bench(
             from glm4v.benchmarks import bench_curriculum
 
             bench_curriculum.run(out=out or bench_curriculum.RESULT)
+        elif names == ["rewards"]:
+            from glm4v.benchmarks import bench_rewards
+
+            bench_rewards.run(out or bench_rewards.RESULT)
         else:
             benchmarks.run(names or [], out, compare, plot, device)
 
@@ -245,6 +285,26 @@ def doctor() -> None:
         from glm4v import doctor
 
         raise typer.Exit(doctor.run())
+
+
+@app.command("reward-check")
+def reward_check(
+    answers: Annotated[
+        Path,
+        typer.Argument(help="JSONL of answers: domain, prediction or response, truth, and perhaps question, label."),
+    ],
+    out: Annotated[Path | None, typer.Option(help="HTML page [ANSWERS with .html].")] = None,
+) -> None:
+    """Try verifiers on answers of your own: hits, disagreements with labels, the slowest."""
+    with plain_errors():
+        from glm4v.report import reward_check
+
+        with progress("answers") as on_progress:
+            checked = reward_check.read(answers, on_progress)
+        rich.print(reward_check.table(checked))
+        page = out or answers.with_suffix(".html")
+        page.write_text(reward_check.html(checked, answers.name), encoding="utf-8")
+        typer.echo(page)
 
 
 @app.command()

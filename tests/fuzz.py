@@ -179,7 +179,7 @@ def packed_attention(draw: Draw) -> list[Any]:
     k, v = (draw.heads(dtype, sum(keys), kv_heads, width) for _ in range(2))
     log_sum_exp = draw.real(torch.float32, kv_heads * group, sum(queries))
     cu_seqlens = (draw.cu_seqlens(queries), draw.cu_seqlens(keys))
-    return [q, k, v, q.contiguous().clone(), log_sum_exp, *cu_seqlens, draw.random() < 0.5, width**-0.5]
+    return [q, k, v, q.contiguous().clone(), log_sum_exp, *cu_seqlens, draw.random() < 0.5, width**-0.5, None]
 
 
 def packed_attention_backward(draw: Draw) -> list[Any]:
@@ -203,7 +203,7 @@ def paged_attention(draw: Draw) -> list[Any]:
     k_cache, v_cache = (draw.real(dtype, blocks, block_size, kv_heads, width) for _ in range(2))
     q = draw.heads(dtype, sum(queries), kv_heads * group, width)
     lengths = torch.tensor(keys, dtype=torch.int32)
-    return [q, k_cache, v_cache, q.contiguous().clone(), table, draw.cu_seqlens(queries), lengths, 0.1]
+    return [q, k_cache, v_cache, q.contiguous().clone(), table, draw.cu_seqlens(queries), lengths, 0.1, None, None]
 
 
 CALLS: dict[str, Callable[[Draw], list[Any]]] = {

@@ -43,13 +43,23 @@ def test_no_weak_function_in_a_variant():
         assert [line for line in symbols.splitlines() if " W " in line or " V " in line] == []
 
 
+def disassembly(variant: str) -> str:
+    objects = sorted(ROOT.glob(f"build/release/CMakeFiles/glm4v_{variant}.dir/**/*.o"))
+    command = ["objdump", "-d", "--no-show-raw-insn", *objects]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 def test_portable_has_no_wider_instructions():
     """Its code may hold no AVX register names at all."""
-    objects = sorted(ROOT.glob("build/release/CMakeFiles/glm4v_portable.dir/**/*.o"))
-    code = subprocess.run(["objdump", "-d", "--no-show-raw-insn", *objects], capture_output=True, text=True, check=True)
-    assert "%xmm" in code.stdout
-    assert "%ymm" not in code.stdout
-    assert "%zmm" not in code.stdout
+    code = disassembly("portable")
+    assert "%xmm" in code
+    assert "%ymm" not in code
+    assert "%zmm" not in code
+
+
+def test_only_the_amx_variant_touches_tile_registers():
+    assert "tdpbf16ps" in disassembly("amx_bf16")
+    assert "%tmm" not in disassembly("avx512_bf16")
 
 
 def test_instruction_set_by_name():

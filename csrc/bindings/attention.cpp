@@ -17,7 +17,7 @@ void expect_aligned(const View& x, int64_t stride) {
 }
 
 TokenHeads tokens_of(const View& x) {
-  const int64_t stride = x.shape[0] > 1 ? x.stride[0] : 0;
+  const int64_t stride = x.shape[0] > 1 ? x.stride[0] : x.shape[1] * x.shape[2];  // of one token it may be anything
   expect_aligned(x, stride);
   return {.data = x.data, .token_stride = stride};
 }
@@ -34,8 +34,10 @@ void expect_grouped(const View& q, const char* kv_name, int64_t kv_heads) {
           "has " + std::to_string(kv_heads) + " heads; expected a divisor of the " + std::to_string(heads) + " of q");
 }
 
+// workspace uint8: as much as attention_workspace says, or none; the CPU has no use for it.
 PackedAttention packed(const View& q, const View& k, const View& v, const View& out, const View& log_sum_exp,
-                       const View& cu_seqlens_q, const View& cu_seqlens_k, bool causal, float scale) {
+                       const View& cu_seqlens_q, const View& cu_seqlens_k, bool causal, float scale,
+                       const View& workspace) {
   expect_grouped(q, "k", k.rank == 3 ? k.shape[1] : 0);
   require(kReadsValues || scale > 0, "scale", "is not positive");
   const int64_t queries = q.shape[0], heads = q.shape[1], head_dim = q.shape[2];
@@ -51,29 +53,38 @@ PackedAttention packed(const View& q, const View& k, const View& v, const View& 
   require(cu_seqlens_k.shape[0] == cu_seqlens_q.shape[0], "cu_seqlens_k",
           "has " + std::to_string(cu_seqlens_k.shape[0]) + " entries; expected " +
               std::to_string(cu_seqlens_q.shape[0]) + " as cu_seqlens_q");
-  return {.dtype = q.dtype,
-          .sequences = cu_seqlens_q.shape[0] - 1,
-          .queries = queries,
-          .keys = k.shape[0],
-          .heads = static_cast<int>(heads),
-          .kv_heads = static_cast<int>(k.shape[1]),
-          .head_dim = static_cast<int>(head_dim),
-          .causal = causal,
-          .scale = scale,
-          .cu_seqlens_q = cu_seqlens_q.as<const int32_t>(),
-          .cu_seqlens_k = cu_seqlens_k.as<const int32_t>(),
-          .q = tokens_of(q),
-          .k = tokens_of(k),
-          .v = tokens_of(v),
-          .out = out.data,
-          .log_sum_exp = log_sum_exp.as<float>()};
+  PackedAttention a{.dtype = q.dtype,
+                    .sequences = cu_seqlens_q.shape[0] - 1,
+                    .queries = queries,
+                    .keys = k.shape[0],
+                    .heads = static_cast<int>(heads),
+                    .kv_heads = static_cast<int>(k.shape[1]),
+                    .head_dim = static_cast<int>(head_dim),
+                    .causal = causal,
+                    .scale = scale,
+                    .cu_seqlens_q = cu_seqlens_q.as<const int32_t>(),
+                    .cu_seqlens_k = cu_seqlens_k.as<const int32_t>(),
+                    .q = tokens_of(q),
+                    .k = tokens_of(k),
+                    .v = tokens_of(v),
+                    .out = out.data,
+                    .log_sum_exp = log_sum_exp.as<float>(),
+                    .workspace = workspace.data};
+  if (!workspace.given) return a;
+  expect_dtype(workspace, DType::u8);
+  expect_aligned(workspace, 0);
+  require(workspace.numel() >= attention_workspace(a), "workspace",
+          "has " + std::to_string(workspace.numel()) + " bytes; expected " + std::to_string(attention_workspace(a)));
+  return a;
 }
 
 void packed_attention(py::object q, py::object k, py::object v, py::object out, py::object log_sum_exp,
-                      py::object cu_seqlens_q, py::object cu_seqlens_k, bool causal, float scale) {
+                      py::object cu_seqlens_q, py::object cu_seqlens_k, bool causal, float scale,
+                      py::object workspace) {
   run(kernels().packed_attention,
       packed(view(q, "q", 2), view(k, "k", 2), view(v, "v", 2), view(out, "out"), view(log_sum_exp, "log_sum_exp"),
-             view(cu_seqlens_q, "cu_seqlens_q"), view(cu_seqlens_k, "cu_seqlens_k"), causal, scale));
+             view(cu_seqlens_q, "cu_seqlens_q"), view(cu_seqlens_k, "cu_seqlens_k"), causal, scale,
+             optional_view(workspace, "workspace")));
 }
 
 // grad like x. Of scratch the CPU's kernels need as much as of x in float32, those on a device for keys and values one
@@ -104,12 +115,14 @@ int parts_of(const View& sum_k, const View& sum_v, int64_t group) {
 void packed_attention_backward(py::object grad_out_, py::object q_, py::object k_, py::object v_, py::object out_,
                                py::object log_sum_exp_, py::object delta_, py::object grad_q, py::object grad_k,
                                py::object grad_v, py::object sum_q, py::object sum_k_, py::object sum_v_,
-                               py::object cu_seqlens_q, py::object cu_seqlens_k, bool causal, float scale) {
+                               py::object cu_seqlens_q, py::object cu_seqlens_k, bool causal, float scale,
+                               py::object workspace) {
   const View grad_out = view(grad_out_, "grad_out", 2), q = view(q_, "q", 2), k = view(k_, "k", 2),
              v = view(v_, "v", 2), log_sum_exp = view(log_sum_exp_, "log_sum_exp"), delta = view(delta_, "delta"),
              sum_k = optional_view(sum_k_, "sum_k"), sum_v = optional_view(sum_v_, "sum_v");
-  const PackedAttention forward = packed(q, k, v, view(out_, "out"), log_sum_exp, view(cu_seqlens_q, "cu_seqlens_q"),
-                                         view(cu_seqlens_k, "cu_seqlens_k"), causal, scale);
+  const PackedAttention forward =
+      packed(q, k, v, view(out_, "out"), log_sum_exp, view(cu_seqlens_q, "cu_seqlens_q"),
+             view(cu_seqlens_k, "cu_seqlens_k"), causal, scale, optional_view(workspace, "workspace"));
   expect_dtype(grad_out, q.dtype);
   expect_shape(grad_out, {q.shape[0], q.shape[1], q.shape[2]});
   expect_dtype(delta, DType::f32);

@@ -19,7 +19,7 @@ namespace py = pybind11;
 
 #ifdef GLM4V_CUDA_BINDINGS
 
-using cuda::kernels, cuda::kPartials, cuda::patchify_scratch;
+using cuda::attention_workspace, cuda::kernels, cuda::kPartials, cuda::patchify_scratch;
 inline constexpr bool kHasFloat16 = true;
 inline constexpr bool kReadsValues = false;  // what tensors hold: to read it would be to wait for the device
 #ifdef GLM4V_EMULATOR                        // the emulator's device memory is the CPU's
@@ -52,6 +52,7 @@ inline constexpr bool kHasFloat16 = false;
 inline constexpr bool kReadsValues = true;
 
 inline int64_t patchify_scratch(const Patchify&) { return 0; }
+inline int64_t attention_workspace(const PackedAttention&) { return 0; }
 inline constexpr const char *kIsHere = "is_cpu", *kHere = "the CPU's memory";
 
 template <typename Arguments>

@@ -44,17 +44,20 @@ DType dtype_of(py::handle dtype, const char* name) {
 
 namespace {
 
+struct Names {
+  py::str data_ptr{"data_ptr"}, shape{"shape"}, stride{"stride"}, dtype{"dtype"}, is_here{kIsHere};
+};
+
 View read(const py::handle& tensor, const char* name) {
-  static const py::str data_ptr("data_ptr"), shape_name("shape"), stride_name("stride"), dtype_name("dtype"),
-      is_here(kIsHere);
+  static const Names& names = *new Names;  // never freed: the interpreter ends before static objects do
   View v;
   v.name = name;
   v.given = true;
-  require(py::cast<bool>(tensor.attr(is_here)), name, std::string("is not in ") + kHere);
-  v.data = reinterpret_cast<void*>(py::cast<uintptr_t>(tensor.attr(data_ptr)()));
-  v.dtype = dtype_of(tensor.attr(dtype_name), name);
-  const py::tuple shape = tensor.attr(shape_name);
-  const py::tuple stride = tensor.attr(stride_name)();
+  require(py::cast<bool>(tensor.attr(names.is_here)), name, std::string("is not in ") + kHere);
+  v.data = reinterpret_cast<void*>(py::cast<uintptr_t>(tensor.attr(names.data_ptr)()));
+  v.dtype = dtype_of(tensor.attr(names.dtype), name);
+  const py::tuple shape = tensor.attr(names.shape);
+  const py::tuple stride = tensor.attr(names.stride)();
   v.rank = static_cast<int>(shape.size());
   require(v.rank <= View::kMaxRank, name, "has " + std::to_string(v.rank) + " dimensions; at most 5 are supported");
   for (int i = 0; i < v.rank; ++i) {

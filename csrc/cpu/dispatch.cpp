@@ -5,6 +5,10 @@
 
 #include <omp.h>
 #include <pthread.h>
+#if defined(__x86_64__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include "kernels.h"
 #include "threads.h"
@@ -21,6 +25,14 @@ GLM4V_FOR_EACH_VARIANT(GLM4V_DECLARE)
 
 namespace {
 
+#if defined(__x86_64__)
+// Linux gives a process tile registers when it asks; its children have them too.
+bool system_grants_tiles() {
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+#endif
+
 bool machine_has(const char* isa) {
 #if defined(__x86_64__)
   __builtin_cpu_init();
@@ -29,7 +41,11 @@ bool machine_has(const char* isa) {
                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
   if (!std::strcmp(isa, "avx2")) return avx2;
   if (!std::strcmp(isa, "avx512")) return avx512;
-  if (!std::strcmp(isa, "avx512_bf16")) return avx512 && __builtin_cpu_supports("avx512bf16");
+  const bool avx512_bf16 = avx512 && __builtin_cpu_supports("avx512bf16");
+  if (!std::strcmp(isa, "avx512_bf16")) return avx512_bf16;
+  if (!std::strcmp(isa, "amx_bf16"))
+    return avx512_bf16 && __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-bf16") &&
+           system_grants_tiles();
 #endif
   return true;  // portable and the stand-ins for wider vectors
 }

@@ -13,7 +13,7 @@ namespace {
 constexpr int kPatch = 14;
 constexpr int kBand = 2 * kPatch;  // output rows at a time: one row of merge blocks
 
-constexpr int kPixels = W / 4;  // in a vector, four channels each
+constexpr int kPixels = W / 4;  // in a vector, four channels each: 1, 2 or 4, of which every patch has whole ones
 
 // The taps of one axis: output i reads count[i] pixels from first[i] on, with weights [i * width, ...), 0 past them up
 // to a whole vector of pixels.
@@ -42,29 +42,70 @@ inline I32 clamp_pixels(I32 fixed) {
   return pixels < none ? none : (pixels > most ? most : pixels);
 }
 
-// Three bytes a pixel to four, so that a vector holds whole pixels; the fourth is 0.
-void widen_pixels(const uint8_t* row, int64_t width, uint8_t* out) {
-  for (int64_t x = 0; x < width; ++x) {
-    for (int c = 0; c < 3; ++c) out[4 * x + c] = row[3 * x + c];
-    out[4 * x + 3] = 0;
-  }
+// a and b consist of groups of kLanes numbers: the sums of the two halves of each, a's first.
+template <int kLanes>
+inline I32 fold(I32 a, I32 b) {
+  constexpr int kHalf = kLanes / 2;
+  const I32 low = lanes() / kHalf * kLanes + lanes() % kHalf;
+  return __builtin_shuffle(a, b, low) + __builtin_shuffle(a, b, low + kHalf);
 }
 
-// `row`: four bytes a pixel, readable for a vector beyond its end; `out`: three bytes a pixel, and one more is written.
-void resize_across(const uint8_t* row, Axis& axis, int64_t width, uint8_t* out) {
-  for (int64_t x = 0; x < width; ++x) {
-    const int32_t* const weight = &axis.weight[x * axis.width];
-    const uint8_t* const from = row + 4 * axis.first[x];
-    I32 sum{};
-    for (int64_t k = 0; k < axis.count[x]; k += kPixels) {
-      I32 taps;
-      __builtin_memcpy(&taps, weight + k, sizeof taps);
-      sum += load_bytes(from + 4 * k) * __builtin_shuffle(taps, lanes() >> 2);
-    }
-#pragma GCC unroll 2
-    for (int half = W / 2; half >= 4; half /= 2) sum += __builtin_shuffle(sum, (lanes() + half) & (W - 1));
-    store_bytes(out + 3 * x, clamp_pixels(sum + (1 << (kFractionBits - 1))), 4);
+// Four pixels of three bytes to four bytes each, the fourth of which may be anything; reads 16 bytes.
+inline void widen_four_pixels(const uint8_t* p, uint8_t* out) {
+  using Bytes = uint8_t __attribute__((vector_size(16)));
+  Bytes bytes;
+  __builtin_memcpy(&bytes, p, sizeof bytes);
+  bytes = __builtin_shuffle(bytes, Bytes{0, 1, 2, 2, 3, 4, 5, 5, 6, 7, 8, 8, 9, 10, 11, 11});
+  __builtin_memcpy(out, &bytes, sizeof bytes);
+}
+
+// kPixels pixels of four numbers from 0 to 255 each, but for the fourth, to three bytes each; kPixels bytes more are
+// written.
+inline void store_pixels(uint8_t* p, I32 v) {
+  U8 order;
+  for (int i = 0; i < W; ++i) order[i] = static_cast<uint8_t>(i / 3 * 4 % W + i % 3);
+  uint8_t bytes[W];
+  store_bytes(bytes, v, W);
+  U8 packed;
+  __builtin_memcpy(&packed, bytes, W);
+  packed = __builtin_shuffle(packed, order);
+  __builtin_memcpy(p, &packed, W);
+}
+
+// Three bytes a pixel to four, so that a vector holds whole pixels; the fourth may be anything.
+void widen_pixels(const uint8_t* row, int64_t width, uint8_t* out) {
+  int64_t x = 0;
+  for (; x + 6 <= width; x += 4) widen_four_pixels(row + 3 * x, out + 4 * x);
+  for (; x < width; ++x)
+    for (int c = 0; c < 3; ++c) out[4 * x + c] = row[3 * x + c];
+}
+
+// The pixels that output x is made of, weighted, as sums of every kPixels-th of them.
+inline I32 weigh(const uint8_t* row, Axis& axis, int64_t x) {
+  const int32_t* const weight = &axis.weight[x * axis.width];
+  const uint8_t* const from = row + 4 * axis.first[x];
+  I32 sum{};
+  for (int64_t k = 0; k < axis.count[x]; k += kPixels) {
+    I32 taps;
+    __builtin_memcpy(&taps, weight + k, sizeof taps);
+    sum += load_bytes(from + 4 * k) * __builtin_shuffle(taps, lanes() >> 2);
   }
+  return sum;
+}
+
+// kPixels outputs from x on, side by side.
+inline I32 weigh_all(const uint8_t* row, Axis& axis, int64_t x) {
+  if constexpr (kPixels == 1) return weigh(row, axis, x);
+  const I32 first = fold<W>(weigh(row, axis, x), weigh(row, axis, x + 1));
+  if constexpr (kPixels == 2) return first;
+  return fold<W / 2>(first, fold<W>(weigh(row, axis, x + 2), weigh(row, axis, x + 3)));
+}
+
+// `row`: four bytes a pixel, readable for a vector beyond its end; `out`: three bytes a pixel, and kPixels bytes more
+// are written.
+void resize_across(const uint8_t* row, Axis& axis, int64_t width, uint8_t* out) {
+  for (int64_t x = 0; x < width; x += kPixels)
+    store_pixels(out + 3 * x, clamp_pixels(weigh_all(row, axis, x) + (1 << (kFractionBits - 1))));
 }
 
 // `rows` holds rows from input row `top` on, `bytes` bytes each.
@@ -144,7 +185,7 @@ void patchify_as(const Patchify& a) {
     const int64_t time = index / bands, y0 = index % bands * kBand;
     const int64_t top = resizes ? down.first[y0] : 0;
     const int64_t bottom = resizes ? down.first[y0 + kBand - 1] + down.count[y0 + kBand - 1] : 0;
-    Scratch<uint8_t> rows((down_first ? 3 * a.width : (bottom - top) * bytes) + 1), line(bytes + 1);
+    Scratch<uint8_t> rows((down_first ? 3 * a.width : (bottom - top) * bytes) + kPixels), line(bytes + kPixels);
     Scratch<uint8_t> wide(4 * a.width + W);
     Band band(a);
     for (int f = 0; f < a.span; ++f) {

@@ -1,9 +1,10 @@
 // Adds the position table, bicubically adapted to each image's grid, to its patches. The interpolation is separable:
-// table lines are first mixed down the column for one patch row, then 4 taps of that line serve each patch.
+// table lines are first mixed down the column for some patch rows, then 4 taps of a line serve each patch. Grids of
+// equal height and width in a row count as one of more frames: frames share taps and lines.
 #include "../math/bicubic.h"
 #include "../math/merge_order.h"
-#include "grid.h"
 #include "kernels.h"
+#include "results.h"
 #include "scratch.h"
 #include "simd.h"
 #include "threads.h"
@@ -12,76 +13,199 @@ namespace glm4v::GLM4V_ISA {
 namespace {
 
 constexpr int kChannels = 256;  // at a time, at most: a mixed line of a 24-wide table takes 24 KB of the first cache
-constexpr int kColumns = 64;    // patches of a row at a time: their taps are worked out once for all rows
+constexpr int kRows = 8;        // of patches at a time: their taps down the table overlap
+constexpr int kAhead = 4;       // patches from the one that is fetched from memory to the one that is worked on
+
+constexpr int kLine = 32;  // channels, a line of bf16: threads share none
 
 struct Channels {
   int64_t first, count;
 };
 
-// The taps of some patches of a row, from column `first` on.
-struct Across {
-  Across(int64_t first_column, int64_t width, int side)
-      : first(first_column), count(static_cast<int>(least(width - first, kColumns))) {
-    for (int j = 0; j < count; ++j) taps[j] = table_taps(first + j, width, side);
+// Frames of one size, one after the other.
+struct Run {
+  Run(const Grids& grids, int64_t& index) : first_patch(grids.grid[index].first_patch), grid(grids.grid[index]) {
+    for (frames = 0;
+         index < grids.count && grids.grid[index].height == grid.height && grids.grid[index].width == grid.width;
+         ++index)
+      frames += grids.grid[index].frames;
   }
 
-  // Calls patch(its place among all patches, its taps) for each of them in row `r`.
-  template <typename Patch>
-  void for_patches(const PatchRow& r, Patch&& patch) const {
-    for (int j = 0; j < count; ++j) patch(r.first_patch + merge_place(r.row, first + j, r.width), taps[j]);
-  }
+  int64_t place(int64_t row, int64_t column) const { return first_patch + merge_place(row, column, grid.width); }
 
-  int64_t first;
-  int count;
-  Taps taps[kColumns];
+  int64_t first_patch, frames;
+  const Grid& grid;
 };
 
-// Calls body(row of patches, its taps down the table, some of its patches' taps across, channels) for everything. A
-// thread has some channels of all rows, so that its part of the table stays in cache, and walks them in order.
-template <typename Begin, typename Body>
-void for_rows(const PositionEmbedding& a, Begin&& begin, Body&& body) {
+// The taps down the table of up to kRows rows from `top` on.
+struct Down {
+  Down(const PositionEmbedding& a, const Run& run, int64_t first)
+      : top(first), rows(static_cast<int>(least(run.grid.height - top, kRows))) {
+    for (int r = 0; r < rows; ++r) taps[r] = four_taps(top + r, run.grid.height, a.side);
+  }
+
+  int64_t top;
+  int rows;
+  FourTaps taps[kRows];
+};
+
+// Calls block(channels, frames of one size, the taps of their columns, the taps of some rows, scratch for as many mixed
+// lines [kRows, side, kChannels]) for everything. A thread has some channels of all patches; it walks the patches in
+// order, so that their pages are looked up once.
+template <typename Begin, typename Block>
+void for_blocks(const PositionEmbedding& a, Begin&& begin, Block&& block) {
   if (a.columns == 0) return;
-  const int64_t share = (a.columns + max_threads() - 1) / max_threads();
-  const int64_t block = least(kChannels, round_up(share, W));
-  parallel_for((a.columns + block - 1) / block, a.grids.patches * a.columns * 8, [&](int64_t index) {
-    const Channels channels{index * block, least(a.columns - index * block, block)};
-    Scratch<float> line(a.side * kChannels);
-    begin(channels);
-    for (int64_t g = 0; g < a.grids.count; ++g) {
-      const Grid& grid = a.grids.grid[g];
-      for (int64_t column = 0; column < grid.width; column += kColumns) {
-        const Across across(column, grid.width, a.side);
-        for (int64_t row = grid.first_row; row < grid.first_row + grid.frames * grid.height; ++row) {
-          const PatchRow r = patch_row(a.grids, row);
-          body(channels, r, table_taps(r.row, r.height, a.side), across, line.get());
-        }
+  const int64_t share = round_up((a.columns + max_threads() - 1) / max_threads(), kLine);
+  parallel_for((a.columns + share - 1) / share, a.grids.patches * a.columns * 8, [&](int64_t index) {
+    const int64_t first = index * share, last = least(a.columns, first + share);
+    begin(Channels{first, last - first});
+    Scratch<float> lines(kRows * a.side * kChannels);
+    for (int64_t g = 0; g < a.grids.count;) {
+      const Run run(a.grids, g);
+      Scratch<FourTaps> across(run.grid.width);
+      for (int64_t j = 0; j < run.grid.width; ++j) across[j] = four_taps(j, run.grid.width, a.side);
+      for (int64_t top = 0; top < run.grid.height; top += kRows) {
+        const Down down(a, run, top);
+        for (int64_t c = first; c < last; c += kChannels)
+          block(Channels{c, least(last - c, kChannels)}, run, across.get(), down, lines.get());
       }
     }
   });
 }
 
-template <typename T>
+template <int kCount>
+struct Vectors {};
+
+// Calls body(a number of vectors, i, n) for the channels of a row: several whole vectors, then single ones of n lanes.
+template <typename Body>
+void for_groups(int64_t count, Body&& body) {
+  constexpr int kGroup = kRegisters == 32 ? 4 : 2;  // vectors, four taps of which stay in registers
+  int64_t i = 0;
+  for (; i + kGroup * W <= count; i += kGroup * W) body(Vectors<kGroup>{}, i, W);
+  for (; i < count; i += W) body(Vectors<1>{}, i, static_cast<int>(least(count - i, W)));
+}
+
+// One channel group of some rows' mixed lines, `stride` apart, from a column of the table: four entries at a time are
+// in registers.
+template <typename T, int kVectors>
+void mix_rows(const PositionEmbedding& a, const T* column, const Down& down, Vectors<kVectors>, int n, float* lines,
+              int64_t stride) {
+  F32 window[4][kVectors] = {};
+  int first = down.taps[0].first;
+  const auto enter = [&](int k) {
+    const T* const from = column + int64_t{clamp_tap(first + k, a.side)} * a.side * a.columns;
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      prefetch(from + a.columns + v * W);  // the next column
+      window[k][v] = load_some(from + v * W, n);
+    }
+  };
+#pragma GCC unroll 4
+  for (int k = 0; k < 4; ++k) enter(k);
+  for (int r = 0; r < down.rows; ++r) {
+    for (; first < down.taps[r].first; enter(3)) {
+      ++first;
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v)
+        for (int k = 0; k < 3; ++k) window[k][v] = window[k + 1][v];
+    }
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      F32 mixed{};
+#pragma GCC unroll 4
+      for (int k = 0; k < 4; ++k) mixed += down.taps[r].weight[k] * window[k][v];
+      store(lines + r * stride + v * W, mixed);
+    }
+  }
+}
+
+template <typename T, typename Results>
 void forward(const PositionEmbedding& a) {
   const auto begin = [](const Channels&) {};
-  for_rows(a, begin, [&](const Channels& c, const PatchRow& r, const Taps& down, const Across& across, float* line) {
+  for_blocks(a, begin, [&](const Channels& c, const Run& run, const FourTaps* across, const Down& down, float* lines) {
+    const Results results;
     const T* table = static_cast<const T*>(a.table) + c.first;
-    for (int x = 0; x < a.side; ++x)  // the table mixed for this row: [side, channels]
-      for_vectors(c.count, [&](int64_t i, int n) {
-        F32 mixed{};
-        for (int k = 0; k < 4; ++k)
-          mixed += down.weight[k] * load_some(table + (down.index[k] * a.side + x) * a.columns + i, n);
-        store(line + x * kChannels + i, mixed);
+    const int64_t stride = a.side * kChannels;
+    for (int x = 0; x < a.side; ++x)
+      for_groups(c.count, [&](auto vectors, int64_t i, int n) {
+        mix_rows(a, table + x * a.columns + i, down, vectors, n, lines + x * kChannels + i, stride);
       });
-    across.for_patches(r, [&](int64_t patch, const Taps& taps) {
-      const T* x = static_cast<const T*>(a.x) + patch * a.columns + c.first;
-      T* out = static_cast<T*>(a.out) + patch * a.columns + c.first;
-      for_vectors(c.count, [&](int64_t i, int n) {
-        F32 position{};
-        for (int k = 0; k < 4; ++k) position += taps.weight[k] * load(line + taps.index[k] * kChannels + i);
-        store_some(out + i, load_some(x + i, n) + rounded<T>(position), n);
-      });
-    });
+    for (int64_t frame = 0; frame < run.frames; ++frame)
+      for (int64_t place = 0; place < down.rows * run.grid.width; ++place) {  // as they lie in memory
+        const int64_t patch = run.first_patch + (frame * run.grid.height + down.top) * run.grid.width + place;
+        const FourTaps& taps = across[merge_column(place, run.grid.width)];
+        const float* const line = lines + merge_row(place, run.grid.width) * stride;
+        const float* from[4];
+        for (int k = 0; k < 4; ++k) from[k] = line + clamp_tap(taps.first + k, a.side) * kChannels;
+        const T* x = static_cast<const T*>(a.x) + patch * a.columns + c.first;
+        T* out = static_cast<T*>(a.out) + patch * a.columns + c.first;
+        for_vectors(c.count, [&](int64_t i, int n) {
+          prefetch(x + kAhead * a.columns + i);
+          F32 position{};
+          for (int k = 0; k < 4; ++k) position += taps.weight[k] * load(from[k] + i);
+          results.put(out + i, load_some(x + i, n) + rounded<T>(position), n);
+        });
+      }
   });
+}
+
+template <typename T>
+void forward(const PositionEmbedding& a) {
+  const int64_t row_bytes = a.columns * int64_t{sizeof(T)};
+  streams(a.grids.patches * row_bytes, row_bytes, a.out) ? forward<T, Streamed>(a) : forward<T, Cached>(a);
+}
+
+// Adds the gradients of the patches of one row, at kVectors vectors of channels (the last of n lanes), to its mixed
+// line: of the four taps the first is done with when the patches have moved past it.
+template <typename T, int kVectors>
+void add_row(const PositionEmbedding& a, const Run& run, const FourTaps* across, int64_t row, Vectors<kVectors>,
+             int64_t channel, int n, float* line) {
+  F32 window[4][kVectors] = {};
+  int first = across[0].first;
+  const auto move_on = [&] {
+    float* const to = line + clamp_tap(first++, a.side) * kChannels;
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      store(to + v * W, load(to + v * W) + window[0][v]);  // zeros in lanes past the channels
+      for (int k = 0; k < 3; ++k) window[k][v] = window[k + 1][v];
+      window[3][v] = F32{};
+    }
+  };
+  const int64_t frame = run.grid.height * run.grid.width * a.columns;
+  const T* const grads = static_cast<const T*>(a.x) + channel;
+  for (int64_t j = 0; j < run.grid.width; ++j) {
+    const FourTaps& taps = across[j];
+    while (first < taps.first) move_on();
+    const T* const below = grads + run.place(row + 1, j) * a.columns;
+    const T* const grad = grads + run.place(row, j) * a.columns;
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      if (v * W * sizeof(T) % 64 == 0) prefetch(below + v * W);
+      F32 g = load_some(grad + v * W, n);
+      for (int64_t f = 1; f < run.frames; ++f) g += load_some(grad + f * frame + v * W, n);
+#pragma GCC unroll 4
+      for (int k = 0; k < 4; ++k) window[k][v] += taps.weight[k] * g;
+    }
+  }
+  for (int k = 0; k < 4; ++k) move_on();
+}
+
+// Adds rows [first, last) of `lines`, weighted, to some channels of the table.
+template <int kVectors>
+void add_lines(Vectors<kVectors>, const float* lines, int64_t stride, const float* weight, int first, int last,
+               float* table, int64_t columns, int n) {
+  F32 sum[kVectors];
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) {
+    prefetch(table + columns + v * W);  // the next entry
+    sum[v] = load_some(table + v * W, n);
+  }
+#pragma GCC unroll 1
+  for (int r = first; r < last; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) sum[v] += weight[r] * load(lines + r * stride + v * W);
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) store_some(table + v * W, sum[v], n);
 }
 
 // Sums come out the same whatever the threads, without atomics: each channel has its own, in the order of the rows.
@@ -91,25 +215,31 @@ void backward(const PositionEmbedding& a) {
     for (int64_t i = 0; i < int64_t{a.side} * a.side; ++i)
       for_vectors(c.count, [&](int64_t j, int n) { store_some(a.grad_table + c.first + i * a.columns + j, F32{}, n); });
   };
-  for_rows(a, begin, [&](const Channels& c, const PatchRow& r, const Taps& down, const Across& across, float* line) {
-    for (int i = 0; i < a.side * kChannels; i += W) store(line + i, F32{});  // the gradient of the mixed line
-    across.for_patches(r, [&](int64_t patch, const Taps& taps) {
-      const T* grad = static_cast<const T*>(a.x) + patch * a.columns + c.first;
-      for_vectors(c.count, [&](int64_t i, int n) {
-        const F32 g = load_some(grad + i, n);
-        for (int k = 0; k < 4; ++k) {
-          float* const at = line + taps.index[k] * kChannels + i;
-          store(at, load(at) + taps.weight[k] * g);  // zeros in lanes past the channels
-        }
+  for_blocks(a, begin, [&](const Channels& c, const Run& run, const FourTaps* across, const Down& down, float* lines) {
+    const int64_t stride = a.side * kChannels;  // lines are the gradients of mixed lines
+    for (int64_t i = 0; i < down.rows * stride; i += W) store(lines + i, F32{});
+    for (int r = 0; r < down.rows; ++r)
+      for_groups(c.count, [&](auto vectors, int64_t i, int n) {
+        add_row<T>(a, run, across, down.top + r, vectors, c.first + i, n, lines + r * stride + i);
       });
-    });
-    for (int k = 0; k < 4; ++k)
+    const int last = clamp_tap(down.taps[down.rows - 1].first + 3, a.side);
+    for (int y = clamp_tap(down.taps[0].first, a.side); y <= last; ++y) {
+      float weight[kRows] = {};
+      int begin_row = down.rows, end_row = 0;  // those that sample y
+      for (int r = 0; r < down.rows; ++r)
+        for (int k = 0; k < 4; ++k)
+          if (clamp_tap(down.taps[r].first + k, a.side) == y) {
+            weight[r] += down.taps[r].weight[k];
+            if (begin_row > r) begin_row = r;
+            end_row = r + 1;
+          }
       for (int x = 0; x < a.side; ++x) {
-        float* const to = a.grad_table + c.first + (down.index[k] * a.side + x) * a.columns;
-        for_vectors(c.count, [&](int64_t i, int n) {
-          store_some(to + i, load_some(to + i, n) + down.weight[k] * load(line + x * kChannels + i), n);
+        float* const to = a.grad_table + c.first + (int64_t{y} * a.side + x) * a.columns;
+        for_groups(c.count, [&](auto vectors, int64_t i, int n) {
+          add_lines(vectors, lines + x * kChannels + i, stride, weight, begin_row, end_row, to + i, a.columns, n);
         });
       }
+    }
   });
 }
 

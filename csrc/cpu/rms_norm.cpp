@@ -1,9 +1,11 @@
 // rms_norm, add_rms_norm and sandwich_norm: statistics in float32, the normalised value rounded to the activations'
 // type before the weight multiplies it (as transformers' Glm4vRMSNorm). A row is read from memory once and stays in
-// cache.
+// cache; while its results are written the next one is on its way.
 #include <cmath>
 
 #include "kernels.h"
+#include "results.h"
+#include "scratch.h"
 #include "simd.h"
 #include "threads.h"
 
@@ -22,43 +24,49 @@ F32 normed(F32 x, float inverse, F32 weight) {
 
 template <typename T>
 float sum_of_squares(const T* x, int64_t columns) {
-  F32 squares{};
-  for_vectors(columns, [&](int64_t i, int n) {
+  return sum(sum_vectors(columns, [&](int64_t i, int n) {
     const F32 v = load_some(x + i, n);
-    squares += v * v;
-  });
-  return sum(squares);
+    return v * v;
+  }));
 }
 
-template <typename T>
-void forward_row(const RmsNorm& a, int64_t row) {
-  const int64_t offset = row * a.columns;
+// `line` keeps h until the end of its row where results are streamed, else that is h itself.
+template <typename T, typename Results>
+void forward_row(const RmsNorm& a, int64_t row, const Results& results, T* line) {
+  const int64_t offset = row * a.columns, next = row + 1 < a.rows ? a.columns : 0;
   const T* x = static_cast<const T*>(a.x) + offset;
   const T* residual = a.residual ? static_cast<const T*>(a.residual) + offset : nullptr;
   const T* post_weight = static_cast<const T*>(a.post_weight);
   const T* weight = static_cast<const T*>(a.weight);
   T* h = static_cast<T*>(a.h) + offset;
   T* out = static_cast<T*>(a.out) + offset;
+  if (!Results::kStreams) line = h;
 
-  F32 squares{};
+  float squares;
   if (residual) {
     const float post = post_weight ? inverse_rms(sum_of_squares(x, a.columns), a.columns, a.eps) : 0;
-    for_vectors(a.columns, [&](int64_t i, int n) {
+    squares = sum(sum_vectors(a.columns, [&](int64_t i, int n) {
       F32 v = load_some(x + i, n);
       if (post_weight) v = normed<T>(v, post, load_some(post_weight + i, n));
       v = rounded<T>(v + load_some(residual + i, n));
-      store_some(h + i, v, n);
-      squares += v * v;
-    });
+      store_some(line + i, v, n);
+      return v * v;
+    }));
+  } else {
+    squares = sum_of_squares(x, a.columns);
   }
-  const T* input = residual ? h : x;
-  const float inverse = inverse_rms(residual ? sum(squares) : sum_of_squares(x, a.columns), a.columns, a.eps);
+  const T* input = residual ? line : x;
+  const float inverse = inverse_rms(squares, a.columns, a.eps);
   for_vectors(a.columns, [&](int64_t i, int n) {
-    store_some(out + i, normed<T>(load_some(input + i, n), inverse, load_some(weight + i, n)), n);
+    prefetch(x + next + i);
+    if (residual) prefetch(residual + next + i);
+    const F32 v = load_some(input + i, n);
+    if (Results::kStreams && residual) results.put(h + i, v, n);
+    results.put(out + i, normed<T>(v, inverse, load_some(weight + i, n)), n);
   });
 }
 
-// Gradient through norm(x; weight) for one row: adds to grad_weight [columns], calls emit(i, n, grad of x).
+// Gradient through norm(x; weight) for one row: adds to grad_weight [columns], calls emit(i, n, gradient, grad of x).
 //   g = grad * weight, n = x * inverse:   grad_x = inverse * (g - n * mean(g * n))
 template <typename T, typename Gradient, typename Emit>
 inline void backward_norm(const T* x, const T* weight, int64_t columns, float eps, float* grad_weight,
@@ -76,31 +84,47 @@ inline void backward_norm(const T* x, const T* weight, int64_t columns, float ep
     const F32 normalised = load_some(x + i, n) * inverse;
     const F32 g = grad * load_some(weight + i, n);
     store_some(grad_weight + i, load_some(grad_weight + i, n) + grad * normalised, n);
-    emit(i, n, inverse * (g - normalised * mean));
+    emit(i, n, grad, inverse * (g - normalised * mean));
   });
 }
 
-template <typename T>
-void backward_row(const RmsNormBackward& a, int64_t row, float* grad_weight, float* grad_post_weight) {
-  const int64_t offset = row * a.columns;
+// `line` keeps the gradient of the sandwich's residual until the end of its row where results are streamed.
+template <typename T, typename Results>
+void backward_row(const RmsNormBackward& a, int64_t row, float* grad_weight, float* grad_post_weight,
+                  const Results& results, T* line) {
+  const int64_t offset = row * a.columns, next = row + 1 < a.rows ? a.columns : 0;
   const T* grad_out = static_cast<const T*>(a.grad_out) + offset;
   const T* grad_h = a.grad_h ? static_cast<const T*>(a.grad_h) + offset : nullptr;
   const T* h = static_cast<const T*>(a.h) + offset;
+  const T* x = static_cast<const T*>(a.x) + offset;
   T* grad_x = static_cast<T*>(a.grad_x) + offset;
-  T* grad_residual = a.grad_residual ? static_cast<T*>(a.grad_residual) + offset : grad_x;
+  T* grad_residual = a.grad_residual ? static_cast<T*>(a.grad_residual) + offset : nullptr;
+  if (!Results::kStreams) line = grad_residual;
 
   backward_norm(
       h, static_cast<const T*>(a.weight), a.columns, a.eps, grad_weight,
       [&](int64_t i, int n) { return load_some(grad_out + i, n); },
-      [&](int64_t i, int n, F32 grad) {
-        if (grad_h) grad += load_some(grad_h + i, n);
-        store_some(grad_residual + i, grad, n);
+      [&](int64_t i, int n, F32, F32 grad) {
+        prefetch(grad_out + next + i);
+        prefetch(h + next + i);
+        if (grad_h) {
+          prefetch(grad_h + next + i);
+          grad += load_some(grad_h + i, n);
+        }
+        if (grad_residual)
+          store_some(line + i, grad, n);
+        else
+          results.put(grad_x + i, grad, n);
       });
-  if (!a.post_weight) return;
+  if (!grad_residual) return;
   backward_norm(
-      static_cast<const T*>(a.x) + offset, static_cast<const T*>(a.post_weight), a.columns, a.eps, grad_post_weight,
-      [&](int64_t i, int n) { return load_some(grad_residual + i, n); },
-      [&](int64_t i, int n, F32 grad) { store_some(grad_x + i, grad, n); });
+      x, static_cast<const T*>(a.post_weight), a.columns, a.eps, grad_post_weight,
+      [&](int64_t i, int n) { return load_some(line + i, n); },
+      [&](int64_t i, int n, F32 gradient, F32 grad) {
+        prefetch(x + next + i);
+        if (Results::kStreams) results.put(grad_residual + i, gradient, n);
+        results.put(grad_x + i, grad, n);
+      });
 }
 
 void add_partials(const float* partials, int64_t count, int64_t columns, float* total) {
@@ -115,23 +139,44 @@ void clear(float* p, int64_t columns) {
   for_vectors(columns, [&](int64_t i, int n) { store_some(p + i, F32{}, n); });
 }
 
+template <typename T, typename Results>
+void forward(const RmsNorm& a) {
+  parallel_ranges(a.rows, a.rows * a.columns, [&](int64_t first, int64_t last) {
+    const Results results;
+    Scratch<T> line(Results::kStreams ? a.columns : 0);
+    for (int64_t row = first; row < last; ++row) forward_row(a, row, results, line.get());
+  });
+}
+
 template <typename T>
 void forward(const RmsNorm& a) {
-  parallel_for(a.rows, a.rows * a.columns, [&](int64_t row) { forward_row<T>(a, row); });
+  const int64_t row_bytes = a.columns * int64_t{sizeof(T)}, count = a.residual ? 2 : 1;
+  streams(count * a.rows * row_bytes, row_bytes, a.h, a.out) ? forward<T, Streamed>(a) : forward<T, Cached>(a);
+}
+
+template <typename T, typename Results>
+void backward(const RmsNormBackward& a) {
+  parallel_ranges(a.partials, a.rows * a.columns, [&](int64_t first, int64_t last) {
+    const Results results;
+    Scratch<T> line(Results::kStreams ? a.columns : 0);
+    for (int64_t part = first; part < last; ++part) {
+      float* weight = a.partial_weight + part * a.columns;
+      float* post_weight = a.post_weight ? a.partial_post_weight + part * a.columns : nullptr;
+      clear(weight, a.columns);
+      if (post_weight) clear(post_weight, a.columns);
+      for (int64_t row = part * a.rows / a.partials; row < (part + 1) * a.rows / a.partials; ++row)
+        backward_row(a, row, weight, post_weight, results, line.get());
+    }
+  });
+  add_partials(a.partial_weight, a.partials, a.columns, a.grad_weight);
+  if (a.post_weight) add_partials(a.partial_post_weight, a.partials, a.columns, a.grad_post_weight);
 }
 
 template <typename T>
 void backward(const RmsNormBackward& a) {
-  parallel_for(a.partials, a.rows * a.columns, [&](int64_t part) {
-    float* weight = a.partial_weight + part * a.columns;
-    float* post_weight = a.post_weight ? a.partial_post_weight + part * a.columns : nullptr;
-    clear(weight, a.columns);
-    if (post_weight) clear(post_weight, a.columns);
-    for (int64_t row = part * a.rows / a.partials; row < (part + 1) * a.rows / a.partials; ++row)
-      backward_row<T>(a, row, weight, post_weight);
-  });
-  add_partials(a.partial_weight, a.partials, a.columns, a.grad_weight);
-  if (a.post_weight) add_partials(a.partial_post_weight, a.partials, a.columns, a.grad_post_weight);
+  const int64_t row_bytes = a.columns * int64_t{sizeof(T)}, count = a.grad_residual ? 2 : 1;
+  streams(count * a.rows * row_bytes, row_bytes, a.grad_x, a.grad_residual) ? backward<T, Streamed>(a)
+                                                                            : backward<T, Cached>(a);
 }
 
 }  // namespace

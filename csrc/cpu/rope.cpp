@@ -4,6 +4,7 @@
 #include "../math/rotary.h"
 #include "grid.h"
 #include "kernels.h"
+#include "results.h"
 #include "simd.h"
 #include "threads.h"
 
@@ -12,15 +13,15 @@ namespace {
 
 constexpr int kMaxHead = 256;  // the bindings refuse wider heads
 
-// The angles of one position: `add` frequencies, then `evaluate` all of them at once.
+// Angles of one token: `add` what its frequencies turn with, then `evaluate` all of them at once.
 struct Angles {
-  void add(int64_t position, const double* turns, int frequencies) {
-    for (int i = 0; i < frequencies; ++i)
-      reduce_turns(static_cast<double>(position) * turns[i], rest[count + i], quarter[count + i]);
-    count += frequencies;
+  void add(int64_t position, int frequencies) {
+    for (int i = 0; i < frequencies; ++i) positions[count++] = static_cast<double>(position);
   }
 
-  void evaluate(bool inverse) {
+  void evaluate(const double* turns, bool inverse, float* cosine, float* sine) const {
+    float rest[kMaxHead / 2], quarter[kMaxHead / 2];
+    for (int i = 0; i < count; ++i) reduce_turns(positions[i] * turns[i], rest[i], quarter[i]);
     for_vectors(count, [&](int64_t i, int n) {
       const F32 x = load_some(rest + i, n), turn = load_some(quarter + i, n);
       const F32 s = sine_of_rest(x), c = cosine_of_rest(x);
@@ -32,7 +33,7 @@ struct Angles {
   }
 
   int count = 0;
-  float rest[kMaxHead / 2], quarter[kMaxHead / 2], cosine[kMaxHead / 2], sine[kMaxHead / 2];
+  double positions[kMaxHead / 2];
 };
 
 template <typename Rotate>
@@ -44,13 +45,14 @@ inline void for_heads(const RopeHeads& x, int64_t token, int64_t elements, int h
 }
 
 // out = [a * cos - b * sin, b * cos + a * sin] for the halves a, b of a head.
-template <typename T>
-inline void rotate_halves(const T* in, T* out, const float* cosine, const float* sine, int half) {
+template <typename T, typename Results>
+inline void rotate_halves(const Results& results, const T* in, T* out, const float* cosine, const float* sine,
+                          int half) {
   for_vectors(half, [&](int64_t i, int n) {
     const F32 a = load_some(in + i, n), b = load_some(in + half + i, n);
     const F32 c = load_some(cosine + i, n), s = load_some(sine + i, n);
-    store_some(out + i, a * c - b * s, n);
-    store_some(out + half + i, b * c + a * s, n);
+    results.put(out + i, a * c - b * s, n);
+    results.put(out + half + i, b * c + a * s, n);
   });
 }
 
@@ -62,64 +64,100 @@ inline F32 swap_pairs(F32 v) {
 
 // out = x * cos + (x with its pairs swapped) * sin, sin carrying a minus in even places; the rest of the head is
 // copied.
-template <typename T>
-inline void rotate_pairs(const T* in, T* out, const float* cosine, const float* sine, int rotary_dim, int head_dim) {
+template <typename T, typename Results>
+inline void rotate_pairs(const Results& results, const T* in, T* out, const float* cosine, const float* sine,
+                         int rotary_dim, int head_dim) {
   for_vectors(rotary_dim, [&](int64_t i, int n) {
     const F32 x = load_some(in + i, n);
-    store_some(out + i, x * load_some(cosine + i, n) + swap_pairs(x) * load_some(sine + i, n), n);
+    results.put(out + i, x * load_some(cosine + i, n) + swap_pairs(x) * load_some(sine + i, n), n);
   });
-  __builtin_memcpy(out + rotary_dim, in + rotary_dim, (head_dim - rotary_dim) * sizeof(T));
+  for_vectors(head_dim - rotary_dim,
+              [&](int64_t i, int n) { results.put(out + rotary_dim + i, load_some(in + rotary_dim + i, n), n); });
 }
 
-template <typename T>
+int64_t elements(const RopeHeads (&queries_and_keys)[2], int64_t tokens, int head_dim) {
+  return tokens * (queries_and_keys[0].heads + queries_and_keys[1].heads) * head_dim;
+}
+
+// Two rows of patches at a time, as they lie in memory: a row of merge blocks.
+template <typename T, typename Results>
 void vision(const Rope2d& a) {
   double turns[kMaxHead / 4];
   for (int i = 0; i < a.head_dim / 4; ++i) turns[i] = rotary_turns(a.theta, i, a.head_dim / 2);
   const int quarter = a.head_dim / 4, half = a.head_dim / 2;
-  parallel_for(a.grids.rows, a.grids.patches * (a.queries_and_keys[0].heads + a.queries_and_keys[1].heads) * a.head_dim,
-               [&](int64_t index) {
-                 const PatchRow place = patch_row(a.grids, index);
-                 for (int64_t column = 0; column < place.width; ++column) {
-                   Angles angles;
-                   angles.add(place.row, turns, quarter);
-                   angles.add(column, turns, quarter);
-                   angles.evaluate(a.inverse);
-                   const int64_t patch = place.first_patch + merge_place(place.row, column, place.width);
-                   for (const RopeHeads& x : a.queries_and_keys)
-                     for_heads(x, patch, sizeof(T), a.head_dim, [&](const char* in, char* out) {
-                       rotate_halves(reinterpret_cast<const T*>(in), reinterpret_cast<T*>(out), angles.cosine,
-                                     angles.sine, half);
-                     });
-                 }
-               });
+  const int64_t work = elements(a.queries_and_keys, a.grids.patches, a.head_dim);
+  parallel_ranges(a.grids.rows / 2, work, [&](int64_t first, int64_t last) {
+    const Results results;
+    float cosine[2][kMaxHead / 2], sine[2][kMaxHead / 2];  // of both rows: [height angles, width angles]
+    for (int64_t index = first; index < last; ++index) {
+      const PatchRow place = patch_row(a.grids, 2 * index);
+      for (int row = 0; row < 2; ++row) {
+        Angles height;
+        height.add(place.row + row, quarter);
+        height.evaluate(turns, a.inverse, cosine[row], sine[row]);
+      }
+      for (int64_t column = 0; column < place.width; ++column) {
+        Angles width;
+        width.add(column, quarter);
+        width.evaluate(turns, a.inverse, cosine[0] + quarter, sine[0] + quarter);
+        __builtin_memcpy(cosine[1] + quarter, cosine[0] + quarter, quarter * sizeof(float));
+        __builtin_memcpy(sine[1] + quarter, sine[0] + quarter, quarter * sizeof(float));
+        for (int row = 0; row < 2; ++row) {
+          const int64_t patch = place.first_patch + merge_place(place.row + row, column, place.width);
+          for (const RopeHeads& x : a.queries_and_keys)
+            for_heads(x, patch, sizeof(T), a.head_dim, [&](const char* in, char* out) {
+              rotate_halves(results, reinterpret_cast<const T*>(in), reinterpret_cast<T*>(out), cosine[row], sine[row],
+                            half);
+            });
+        }
+      }
+    }
+  });
+}
+
+template <typename T>
+void vision(const Rope2d& a) {
+  const int64_t bytes = elements(a.queries_and_keys, a.grids.patches, a.head_dim) * int64_t{sizeof(T)};
+  const bool streamed =
+      streams(bytes, a.head_dim / 2 * int64_t{sizeof(T)}, a.queries_and_keys[0].out, a.queries_and_keys[1].out);
+  streamed ? vision<T, Streamed>(a) : vision<T, Cached>(a);
+}
+
+template <typename T, typename Results>
+void text(const Rope3d& a) {
+  double turns[kMaxHead / 2];
+  for (int i = 0; i < a.rotary_dim / 2; ++i) turns[i] = rotary_turns(a.theta, i, a.rotary_dim);
+  parallel_ranges(a.tokens, elements(a.queries_and_keys, a.tokens, a.head_dim), [&](int64_t first, int64_t last) {
+    const Results results;
+    for (int64_t token = first; token < last; ++token) {
+      Angles angles;
+      for (int axis = 0; axis < 3; ++axis) angles.add(a.position_ids[axis * a.tokens + token], a.sections[axis]);
+      float once[2][kMaxHead / 2], cosine[kMaxHead], sine[kMaxHead];
+      angles.evaluate(turns, a.inverse, once[0], once[1]);
+      for (int i = 0; i < angles.count; ++i) {
+        cosine[2 * i] = cosine[2 * i + 1] = once[0][i];
+        sine[2 * i] = -once[1][i];
+        sine[2 * i + 1] = once[1][i];
+      }
+      for_vectors(a.rotary_dim, [&](int64_t j, int n) {  // as transformers: rounded to the activations' type
+        store_some(cosine + j, rounded<T>(load_some(cosine + j, n)), n);
+        store_some(sine + j, rounded<T>(load_some(sine + j, n)), n);
+      });
+      for (const RopeHeads& x : a.queries_and_keys)
+        for_heads(x, token, sizeof(T), a.head_dim, [&](const char* in, char* out) {
+          rotate_pairs(results, reinterpret_cast<const T*>(in), reinterpret_cast<T*>(out), cosine, sine, a.rotary_dim,
+                       a.head_dim);
+        });
+    }
+  });
 }
 
 template <typename T>
 void text(const Rope3d& a) {
-  double turns[kMaxHead / 2];
-  for (int i = 0; i < a.rotary_dim / 2; ++i) turns[i] = rotary_turns(a.theta, i, a.rotary_dim);
-  parallel_for(a.tokens, a.tokens * (a.queries_and_keys[0].heads + a.queries_and_keys[1].heads) * a.head_dim,
-               [&](int64_t token) {
-                 Angles angles;
-                 for (int axis = 0; axis < 3; ++axis)
-                   angles.add(a.position_ids[axis * a.tokens + token], turns + angles.count, a.sections[axis]);
-                 angles.evaluate(a.inverse);
-                 float cosine[kMaxHead], sine[kMaxHead];
-                 for (int i = 0; i < angles.count; ++i) {
-                   cosine[2 * i] = cosine[2 * i + 1] = angles.cosine[i];
-                   sine[2 * i] = -angles.sine[i];
-                   sine[2 * i + 1] = angles.sine[i];
-                 }
-                 for_vectors(a.rotary_dim, [&](int64_t j, int n) {  // as transformers: rounded to the activations' type
-                   store_some(cosine + j, rounded<T>(load_some(cosine + j, n)), n);
-                   store_some(sine + j, rounded<T>(load_some(sine + j, n)), n);
-                 });
-                 for (const RopeHeads& x : a.queries_and_keys)
-                   for_heads(x, token, sizeof(T), a.head_dim, [&](const char* in, char* out) {
-                     rotate_pairs(reinterpret_cast<const T*>(in), reinterpret_cast<T*>(out), cosine, sine, a.rotary_dim,
-                                  a.head_dim);
-                   });
-               });
+  const int64_t size{sizeof(T)}, bytes = elements(a.queries_and_keys, a.tokens, a.head_dim) * size;
+  const RopeHeads(&x)[2] = a.queries_and_keys;
+  const bool streamed = a.head_dim * size % 64 == 0 && streams(bytes, a.rotary_dim * size, x[0].out, x[1].out);
+  streamed ? text<T, Streamed>(a) : text<T, Cached>(a);
 }
 
 }  // namespace

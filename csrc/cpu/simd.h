@@ -15,6 +15,7 @@ namespace {
 
 constexpr int W = GLM4V_WIDTH;  // floats in a vector: 4, 8 or 16
 constexpr bool kNativeBf16 = GLM4V_NATIVE_BF16;
+constexpr bool kTileRegisters = GLM4V_TILE_REGISTERS;  // tile_registers.h
 
 // Vector registers of W floats. A stand-in has none: its vectors are several of the machine's.
 #if defined(__AVX512F__)
@@ -108,6 +109,39 @@ inline void store(bf16* p, F32 v) {
   __builtin_memcpy(p, &bits, sizeof bits);
 }
 
+// memory: past the cache ----------------------------------------------------------------------------------------------
+
+// As store, at an address that is a multiple of the bytes stored: the line is not read first and does not stay in the
+// cache, where the machine can do that. Others see it only after a fence().
+inline void stream(float* p, F32 v) {
+#if defined(__AVX512F__)
+  _mm512_stream_ps(p, (__m512)v);
+#elif defined(__AVX2__) && GLM4V_WIDTH == 8
+  _mm256_stream_ps(p, (__m256)v);
+#else
+  store(p, v);
+#endif
+}
+
+inline void stream(bf16* p, F32 v) {
+#if defined(__AVX512F__)
+  _mm256_stream_si256(reinterpret_cast<__m256i*>(p), (__m256i)narrow(v));
+#elif defined(__AVX2__) && GLM4V_WIDTH == 8
+  _mm_stream_si128(reinterpret_cast<__m128i*>(p), (__m128i)narrow(v));
+#else
+  store(p, v);
+#endif
+}
+
+inline void fence() {
+#if defined(__AVX2__)
+  _mm_sfence();
+#endif
+}
+
+// Brings a line that is needed soon into the cache; any address is allowed.
+inline void prefetch(const void* p) { __builtin_prefetch(p); }
+
 // memory: the first n < W elements; lanes past them load as 0 and are not stored
 // -----------------------------------------
 
@@ -186,6 +220,9 @@ inline bool any_above(F32 v, float bound) {
 #endif
 }
 
+// 0 for numbers below the smallest normal one.
+inline F32 flush(F32 x) { return (F32)(((U32)x & 0x7f800000) != 0 ? (U32)x : (U32)x & 0x80000000); }
+
 // acc + a * b, a the same in every lane.
 inline F32 multiply_add(F32 acc, float a, F32 b) { return acc + a * b; }
 
@@ -195,11 +232,10 @@ inline F32 multiply_add(F32 acc, uint32_t a, U32 b) {
 #if GLM4V_NATIVE_BF16 && defined(__AVX512BF16__)
   return (F32)_mm512_dpbf16_ps((__m512)acc, (__m512bh)(U32{} + a), (__m512bh)b);
 #else
-  const auto normal = [](F32 x) { return (F32)(((U32)x & 0x7f800000) != 0 ? (U32)x : (U32)x & 0x80000000); };
-  const auto high = [&](U32 pair) { return normal((F32)(pair & 0xffff0000)); };
-  const auto low = [&](U32 pair) { return normal((F32)(pair << 16)); };
+  const auto high = [](U32 pair) { return flush((F32)(pair & 0xffff0000)); };
+  const auto low = [](U32 pair) { return flush((F32)(pair << 16)); };
   const U32 pair = U32{} + a;
-  return normal(normal(normal(acc) + high(pair) * high(b)) + low(pair) * low(b));
+  return flush(flush(flush(acc) + high(pair) * high(b)) + low(pair) * low(b));
 #endif
 }
 
@@ -347,6 +383,22 @@ inline __attribute__((always_inline)) void for_vectors(int64_t length, Body&& bo
   int64_t i = 0;
   for (; i + W <= length; i += W) body(i, W);
   if (i < length) body(i, static_cast<int>(length - i));
+}
+
+// Sum of f(i, n) over the vectors of a row, in four chains: one alone would wait for each addition.
+template <typename Body>
+inline __attribute__((always_inline)) F32 sum_vectors(int64_t length, Body&& f) {
+  F32 a{}, b{}, c{}, d{};
+  int64_t i = 0;
+  for (; i + 4 * W <= length; i += 4 * W) {
+    a += f(i, W);
+    b += f(i + W, W);
+    c += f(i + 2 * W, W);
+    d += f(i + 3 * W, W);
+  }
+  for (; i + W <= length; i += W) a += f(i, W);
+  if (i < length) b += f(i, static_cast<int>(length - i));
+  return (a + b) + (c + d);
 }
 
 // The first n bytes as numbers, 0 past them.

@@ -24,7 +24,19 @@ inline void parallel_for(int64_t n, int64_t work, Body&& body) {
   for (int64_t i = 0; i < n; ++i) body(i);
 }
 
-// The same for pieces of unequal size: handed out one at a time, largest expected first.
+// The same for pieces that share something: runs body(first, last) once a thread, on equal parts of [0, n) in order.
+template <typename Body>
+inline void parallel_ranges(int64_t n, int64_t work, Body&& body) {
+  const int threads = work < 32768 || n < 2 ? 1 : max_threads();
+  if (threads == 1) {
+    body(int64_t{0}, n);
+    return;
+  }
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (int part = 0; part < threads; ++part) body(n * part / threads, n * (part + 1) / threads);
+}
+
+// parallel_for for pieces of unequal size: handed out one at a time, largest expected first.
 template <typename Body>
 inline void parallel_for_uneven(int64_t n, int64_t work, Body&& body) {
   const int threads = work < 32768 ? 1 : max_threads();

@@ -39,6 +39,9 @@ GLM4V_FOR_EACH_CUDA_KERNEL(GLM4V_DECLARE)
 // Bytes of scratch that patchify needs: the pixels after each axis that it resizes, and the taps.
 int64_t patchify_scratch(const Patchify&);
 
+// Bytes of workspace that the sm_90a kernels of packed_attention need, forward and backward.
+int64_t attention_workspace(const PackedAttention&);
+
 struct Kernels {
 #define GLM4V_MEMBER(name, Arguments) Error (*name)(const Arguments&, Stream) = cuda::name;
   GLM4V_FOR_EACH_CUDA_KERNEL(GLM4V_MEMBER)

@@ -215,7 +215,7 @@ DEVICE void registers_down() {
 }
 
 // sm_90a: TMA. One thread issues a copy of the map's box, whose first element has the coordinates x0 (innermost), x1,
-// ... (any sign); elements outside of the tensor are read as 0 and not written. In shared memory the box has no gaps,
+// ... (any sign); elements outside of the tensor are read as 0. In shared memory the box has no gaps,
 // is swizzled by its address, and starts at a multiple of 128 bytes (with a swizzle: of 8 times its width).
 // ------------------
 
@@ -242,30 +242,6 @@ DEVICE void tma_load(void* shared, const TensorMap* map, Barrier* barrier, int x
       "[%2];" ::"r"(shared_address(shared)),
       "l"(map), "r"(shared_address(barrier)), "r"(x0), "r"(x1), "r"(x2), "r"(x3)
       : "memory");
-}
-
-DEVICE void tma_store(const TensorMap* map, const void* shared, int x0, int x1) {
-  asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%2, %3}], [%1];" ::"l"(map),
-               "r"(shared_address(shared)), "r"(x0), "r"(x1)
-               : "memory");
-}
-DEVICE void tma_store(const TensorMap* map, const void* shared, int x0, int x1, int x2) {
-  asm volatile("cp.async.bulk.tensor.3d.global.shared::cta.bulk_group [%0, {%2, %3, %4}], [%1];" ::"l"(map),
-               "r"(shared_address(shared)), "r"(x0), "r"(x1), "r"(x2)
-               : "memory");
-}
-DEVICE void tma_store(const TensorMap* map, const void* shared, int x0, int x1, int x2, int x3) {
-  asm volatile("cp.async.bulk.tensor.4d.global.shared::cta.bulk_group [%0, {%2, %3, %4, %5}], [%1];" ::"l"(map),
-               "r"(shared_address(shared)), "r"(x0), "r"(x1), "r"(x2), "r"(x3)
-               : "memory");
-}
-DEVICE void tma_store_commit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
-
-// Waits until all but the latest kPending of this thread's groups of stores have read their shared memory; a thread
-// that stored waits for all of them before it ends.
-template <int kPending>
-DEVICE void tma_store_wait() {
-  asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(kPending) : "memory");
 }
 
 // sm_90a: matrix products of a warpgroup (128 threads, the first a multiple of 128).

@@ -84,10 +84,11 @@ struct Sample {
       for (int j = 0; j < N; ++j) w[j] = exp2_fast((w[j] - best) * scale);
     }
 
+    // As a word where the mask's rows lie so: all sums have the order that the logits' alignment gives them.
     static DEVICE void flags(uint32_t (&flag)[N], const uint8_t* from) {
-      if constexpr (N == 1) {
-        flag[0] = *from;
-      } else {
+      if (N == 1 || reinterpret_cast<uintptr_t>(from) % N != 0) {
+        for (int j = 0; j < N; ++j) flag[j] = from[j];
+      } else if constexpr (N > 1) {
         const Word<N> word = read_constant<N>(from);
         for (int j = 0; j < N; ++j) flag[j] = word.part[j / 4] >> (8 * (j % 4)) & 0xff;
       }
@@ -262,11 +263,6 @@ struct Sample {
   }
 };
 
-// Whether rows of a mask are words of N bytes.
-bool whole_flags(const uint8_t* mask, int64_t stride, int64_t n) {
-  return (stride % n == 0) && reinterpret_cast<uintptr_t>(mask) % static_cast<uintptr_t>(n) == 0;
-}
-
 }  // namespace
 
 Error sample_tokens(const SampleTokens& a, Stream stream) {
@@ -276,9 +272,7 @@ Error sample_tokens(const SampleTokens& a, Stream stream) {
     const auto with = [&](auto kernel) {
       return launch<decltype(kernel)>({a.rows}, kernel.shared_bytes(a), stream, a);
     };
-    if (whole_vectors(a.columns * static_cast<int64_t>(sizeof(T)), a.logits) && whole_flags(a.seen, a.seen_stride, N) &&
-        whole_flags(a.banned, a.banned_stride, N))
-      return with(Sample<T, N>{});
+    if (whole_vectors(a.columns * static_cast<int64_t>(sizeof(T)), a.logits)) return with(Sample<T, N>{});
     return with(Sample<T, 1>{});
   });
 }

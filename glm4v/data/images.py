@@ -37,7 +37,7 @@ def load_image(source: Any, root: Path | None = None) -> Tensor:
     if isinstance(source, bytes):
         return _decode(io.BytesIO(source))
     if isinstance(source, str) and source.startswith("data:"):
-        return _decode(io.BytesIO(_data_url_bytes(source)))
+        return _decode(io.BytesIO(data_url_bytes(source)))
     if isinstance(source, str) and source.startswith(("http://", "https://")):
         raise ValueError(f"{source} is on the network, where nothing is read from; download it and give its path")
     if isinstance(source, str | Path):
@@ -53,7 +53,8 @@ def resolve(path: str | Path, root: Path | None) -> Path:
     return full
 
 
-def _data_url_bytes(url: str) -> bytes:
+def data_url_bytes(url: str) -> bytes:
+    """What a base64 `data:` URL holds. Raises ValueError where it is none."""
     header, _, data = url.partition(",")
     if not header.endswith(";base64"):
         raise ValueError(f"data URL starts with {header[:40]!r}; expected 'data:image/...;base64,'")

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from glm4v.data import Processor, Sample
 from glm4v.data.files import Problem
-from glm4v.rewards import judge, parse_response
+from glm4v.rewards import assess, parse_response
 from glm4v.rewards.extract import THINK
 
 
@@ -29,7 +29,7 @@ def score(problem: Problem, response: str, verifier: str | None = None) -> Score
     parsed = parse_response(response)
     if parsed.answer is None:
         return Score(0.0, None, f"no answer: {parsed.error}")
-    verdict = judge(verifier or problem.verifier, parsed.answer, problem.truth, problem.question)
+    verdict = assess(verifier or problem.verifier, parsed.answer, problem.truth, problem.question)
     return Score(verdict.reward, parsed.answer, verdict.reason)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from glm4v.data import PackedBatch, Processor, Sample
 from glm4v.data.images import CLIP_MEAN, CLIP_STD
 from glm4v.generation.prompts import lengths, one_by_one
-from glm4v.generation.scheduler import Scheduler
+from glm4v.generation.scheduler import Capacity, Request, Scheduler
 from glm4v.generation.settings import Completion, Settings, Thinking
 from glm4v.model import Glm4v
 
@@ -83,16 +84,39 @@ def generate(
     if not counts:
         return []
     mean, std = (CLIP_MEAN, CLIP_STD) if processor is None else (processor.image_mean, processor.image_std)
-    completions = Scheduler(model, one_by_one(samples, mean, std), counts, settings, on_token).run()
+    prompts = one_by_one(samples, mean, std)
+    copies: Counter[bytes] = Counter()
+    scheduler = Scheduler(model, Capacity.of(model, counts, settings))
+    requests = [
+        Request(number, length, prompts.__next__, settings, copies, _listener(on_token, number * samples_per_prompt))
+        for number, length in enumerate(counts)
+    ]
+    for request in requests:
+        scheduler.submit(request)
+    while scheduler.busy:
+        scheduler.step()
+    completions = [request.completions[sample] for request in requests for sample in range(samples_per_prompt)]
     if processor is None:
         return completions
     return [replace(completion, text=processor.decode(completion.tokens)) for completion in completions]
 
 
+def _listener(on_token: Callable[[int, int], None] | None, first: int) -> Callable[[int, int], bool] | None:
+    """`on_token` for the samples of a prompt, whose first completion has the index `first`."""
+    if on_token is None:
+        return None
+
+    def listen(sample: int, token: int) -> bool:
+        on_token(first + sample, token)
+        return False
+
+    return listen
+
+
 def stop_ids(config: Any, processor: Processor | None, stop: Sequence[int]) -> tuple[int, ...]:
     """Ids that end a completion: `stop`, the config's end-of-sequence ids and the processor's."""
     ids = set(stop)
-    for eos in (getattr(config, "eos_token_id", None), config.text_config.eos_token_id):
+    for eos in (getattr(part, "eos_token_id", None) for part in (config, config.text_config)):
         ids.update([eos] if isinstance(eos, int) else eos or ())
     if processor is not None:
         ids.update(processor.special.stop)

@@ -1,4 +1,5 @@
-"""Continuous batching: prompts are prefilled as slots fall free, and all live sequences decode together.
+"""Continuous batching: prompts are prefilled as slots fall free, and all live sequences decode together. Requests may
+come at any time, each with settings of its own.
 
 A sequence takes one more block of the cache when its last is full; when none is free the youngest sequence gives its
 blocks up and waits, and what they held is computed again later. Decoder calls have one of a few numbers of rows at
@@ -8,7 +9,7 @@ nothing else: the same seed gives a prompt the same tokens in any company and un
 
 import math
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,11 +32,85 @@ REFILL = 16  # idle slots that are waited for before prompts are prefilled for t
 PREFILL_TOKENS = 16384  # prompts are loaded up to here before they are prefilled: their pixels are in memory together
 
 
+@dataclass(eq=False)
+class Request:
+    """A prompt, what is asked of it, and its completions as they are finished.
+
+    load: gives the prompt, one packed sequence of `length` tokens, when its turn comes; copies: equal prompts so far,
+    shared by requests whose equal prompts shall be answered differently; on_token(sample, token) is called for every
+    token, and True ends that sample.
+    """
+
+    number: int
+    length: int
+    load: Callable[[], PackedBatch]
+    settings: Settings
+    copies: Counter[bytes] = field(default_factory=Counter)
+    on_token: Callable[[int, int], bool] | None = None
+    completions: dict[int, Completion] = field(default_factory=dict)  # by sample
+
+    @property
+    def finished(self) -> bool:
+        return len(self.completions) == self.settings.samples_per_prompt
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What a scheduler holds at once."""
+
+    slots: int  # sequences that are being written
+    max_tokens: int  # of a sequence in the cache: prompt and new tokens but the last
+    max_new_tokens: int
+    blocks: int  # of the cache
+
+    @classmethod
+    def of(cls, model: Glm4v, lengths: Sequence[int], settings: Settings) -> "Capacity":
+        """Enough for prompts of `lengths` tokens, with what memory there is.
+
+        Raises MemoryError when the longest does not fit.
+        """
+        longest, samples = max(lengths), settings.samples_per_prompt
+        slots = min(SLOTS[model.device.type], len(lengths) * samples)
+        max_tokens = longest + settings.max_new_tokens - 1  # the last new token is never written
+        whole = blocks_of(max_tokens)
+        own = whole - longest // BLOCK_SIZE
+        prompts = -(-slots // samples) + 1  # that have a sequence or are being handed out
+        wanted = slots * (own + 1) + prompts * blocks_of(longest)
+        least = whole + blocks_of(longest) + 2  # the oldest sequence to its end, beside a prompt that is handed out
+        if settings.cache_tokens is None:
+            budget = affordable_blocks(model.config.text_config, model.dtype, model.device)
+            source = "memory is free for"
+        else:
+            budget, source = settings.cache_tokens // BLOCK_SIZE, "cache_tokens allows"
+        if least > budget:
+            raise MemoryError(
+                f"a prompt of {longest} tokens with max_new_tokens {settings.max_new_tokens} needs {least} blocks "
+                f"of {BLOCK_SIZE} tokens for keys and values, {source} {budget}"
+            )
+        return cls(slots, max_tokens, settings.max_new_tokens, min(wanted, budget))
+
+    @classmethod
+    def open(cls, model: Glm4v, max_tokens: int, slots: int | None = None) -> "Capacity":
+        """For requests yet unknown, of at most `max_tokens` tokens, prompt and completion together.
+
+        Raises MemoryError when there is no room for one of that length.
+        """
+        slots = slots or SLOTS[model.device.type]
+        budget = affordable_blocks(model.config.text_config, model.dtype, model.device)
+        whole = blocks_of(max_tokens)
+        if (least := 2 * whole + 2) > budget:  # the longest to its end, beside a prompt that is handed out
+            raise MemoryError(
+                f"a request of {max_tokens} tokens needs {least} blocks of {BLOCK_SIZE} tokens for keys and values, "
+                f"memory is free for {budget}"
+            )
+        return cls(slots, max_tokens, max_tokens - 1, min(max(slots * (whole + 1), least), budget))
+
+
 @dataclass
 class Prompt:
     """A prompt whose samples are being started."""
 
-    number: int
+    request: Request
     batch: PackedBatch  # of this one sequence
     first_position: int  # of its samples' first token
     stream: bytes  # names its random numbers: the content, and how many like it came before
@@ -57,56 +132,66 @@ class Running:
 
 
 class Scheduler:
-    """Runs prompts to their completions.
+    """Writes the completions of requests, in steps of a token for each live sequence; the oldest requests go first."""
 
-    prompts: batches of one sequence each, taken as there is room; lengths: their tokens; on_token(index, token) is
-    called for every token, `index` being that of its completion.
-    """
-
-    def __init__(
-        self,
-        model: Glm4v,
-        prompts: Iterator[PackedBatch],
-        lengths: Sequence[int],
-        settings: Settings,
-        on_token: Callable[[int, int], None] | None = None,
-    ) -> None:
-        self.model, self.settings, self.on_token = model, settings, on_token
+    def __init__(self, model: Glm4v, capacity: Capacity) -> None:
+        self.model, self.capacity = model, capacity
         self.row_counts, self.patch_counts = row_counts(model), patch_counts(model)
         self.most_rows = self.row_counts[-1]
-        self._prompts, self._lengths = enumerate(prompts), deque(lengths)
-        self._copies: Counter[bytes] = Counter()
+        self._waiting: deque[Request] = deque()
+        self._unstarted = 0  # samples
         self._current: Prompt | None = None
         self._running: dict[int, Running] = {}  # by slot
         self._paused: dict[int, Running] = {}  # by slot: no blocks, and what was written stands in the slot
-        self._completions: dict[int, Completion] = {}
-        self._total = len(lengths) * settings.samples_per_prompt
+        self._finished: list[Request] = []
 
-        count = min(SLOTS[model.device.type], self._total)
-        self._idle = list(range(count))[::-1]
+        self._idle = list(range(capacity.slots))[::-1]
         text: Any = model.config.text_config
-        width = blocks_of(max(lengths) + settings.max_new_tokens - 1)
-        self.slots = Slots(count, width, text.vocab_size, settings, model.device)
-        self.cache = PagedCache(text, self._cache_blocks(count, max(lengths)), model.dtype, model.device)
+        width = blocks_of(capacity.max_tokens)
+        self.slots = Slots(capacity.slots, width, text.vocab_size, capacity.max_new_tokens, model.device)
+        self.cache = PagedCache(text, capacity.blocks, model.dtype, model.device)
         self._no_vision = torch.full((self.most_rows,), -1, device=model.device)
         self._no_features = torch.empty(0, 0, dtype=model.dtype, device=model.device)
 
-    def run(self) -> list[Completion]:
-        """All completions, prompt by prompt."""
-        while len(self._completions) < self._total:
-            self._resume()
-            self._admit()
+    @property
+    def busy(self) -> bool:
+        """Whether any request is unfinished."""
+        return bool(self._unstarted or self._running or self._paused)
+
+    def submit(self, request: Request) -> None:
+        """Takes a request that fits the capacity; numbers ascend."""
+        self._waiting.append(request)
+        self._unstarted += request.settings.samples_per_prompt
+
+    def step(self) -> list[Request]:
+        """One more token for every live sequence; the requests that are finished by it."""
+        self._resume()
+        self._admit()
+        if self._running:
             self._grow()
             for group in self._tensor(sorted(self._running)).split(self.most_rows):
                 self._decode(group)
-        return [self._completions[index] for index in range(self._total)]
+        finished, self._finished = self._finished, []
+        return finished
+
+    def cancel(self, request: Request) -> None:
+        """Forgets a request that was submitted, at whatever stage it is."""
+        if request in self._waiting:
+            self._waiting.remove(request)
+            self._unstarted -= request.settings.samples_per_prompt
+        if self._current is not None and self._current.request is request:
+            self._unstarted -= request.settings.samples_per_prompt - self._current.started
+            self.cache.release(self._current.blocks)
+            self._current = None
+        for sequences in (self._running, self._paused):
+            for slot in [slot for slot, running in sequences.items() if running.prompt.request is request]:
+                self._leave(slot, sequences.pop(slot))
 
     # starting sequences ---------------------------------------------------------------------------------------------
 
     def _admit(self) -> None:
         """Starts what slots and blocks have room for, up to the first token of each; paused ones come first."""
-        waiting = self._total - len(self._completions) - len(self._running)
-        if self._paused or (self._running and len(self._idle) < min(waiting, REFILL)):
+        if self._paused or (self._running and len(self._idle) < min(self._unstarted, REFILL)):
             return
         fresh: list[Prompt] = []
         slots: list[int] = []
@@ -121,7 +206,7 @@ class Scheduler:
                 break
             slots.append(self._idle.pop())
             self._running[slots[-1]] = self._start(prompt)
-            if prompt.started == self.settings.samples_per_prompt:
+            if prompt.started == prompt.request.settings.samples_per_prompt:
                 self._current = None
         if not slots:
             return
@@ -140,18 +225,18 @@ class Scheduler:
 
     def _load(self) -> Prompt | None:
         """The next prompt, with its blocks, if there is one and it fits."""
-        if not self._lengths or not self._has_room(blocks_of(self._lengths[0]) + 1):
+        if not self._waiting or not self._has_room(blocks_of(self._waiting[0].length) + 1):
             return None
-        length = self._lengths.popleft()
-        number, batch = next(self._prompts)
+        request = self._waiting.popleft()
+        batch = request.load()
         content = digest(batch)
-        self._copies[content] += 1
+        request.copies[content] += 1
         return Prompt(
-            number=number,
+            request=request,
             batch=batch,
             first_position=int(batch.position_ids.max()) + 1,
-            stream=b"%d " % self._copies[content] + content,
-            blocks=self.cache.take(blocks_of(length)),
+            stream=b"%d " % request.copies[content] + content,
+            blocks=self.cache.take(blocks_of(request.length)),
         )
 
     def _start(self, prompt: Prompt) -> Running:
@@ -160,6 +245,7 @@ class Scheduler:
         self.cache.share(shared)
         running = Running(prompt, prompt.started, shared + self.cache.take(len(prompt.blocks) - len(shared)))
         prompt.started += 1
+        self._unstarted -= 1
         return running
 
     def _first_tokens(self, slots: list[int]) -> None:
@@ -171,37 +257,19 @@ class Scheduler:
             full = len(prompt) // BLOCK_SIZE
             if full < len(prompt.blocks):
                 partial.append((prompt.blocks[full], running.blocks[full]))
-            stream = sampler.stream(self.settings.seed, prompt.stream, running.sample)
-            self.slots.start(slot, prompt.batch.input_ids, prompt.first_position, stream, running.blocks)
+            settings = prompt.request.settings
+            stream = sampler.stream(settings.seed, prompt.stream, running.sample)
+            self.slots.start(slot, prompt.batch.input_ids, prompt.first_position, stream, running.blocks, settings)
             states.append(prompt.state)
         if partial:
             self.cache.copy(*zip(*partial, strict=True))
         for prompt in {id(self._running[slot].prompt): self._running[slot].prompt for slot in slots}.values():
-            if prompt.started == self.settings.samples_per_prompt:
+            if prompt.started == prompt.request.settings.samples_per_prompt:
                 self.cache.release(prompt.blocks)
         groups = self._tensor(slots).split(self.most_rows)
         for group, hidden in zip(groups, torch.stack(states).split(self.most_rows), strict=True):
             rows = fitting(self.row_counts, len(group))
             self._advance(group, F.pad(hidden, (0, 0, 0, rows - len(group))))
-
-    def _cache_blocks(self, slots: int, longest: int) -> int:
-        """Blocks for `slots` sequences of the longest prompt, or as many as the budget has."""
-        whole = blocks_of(longest + self.settings.max_new_tokens - 1)  # the last new token is never written
-        own = whole - longest // BLOCK_SIZE
-        prompts = -(-slots // self.settings.samples_per_prompt) + 1  # that have a sequence or are being handed out
-        wanted = slots * (own + 1) + prompts * blocks_of(longest)
-        least = whole + blocks_of(longest) + 2  # the oldest sequence to its end, beside a prompt that is handed out
-        if self.settings.cache_tokens is None:
-            budget = affordable_blocks(self.model.config.text_config, self.model.dtype, self.model.device)
-            source = "memory is free for"
-        else:
-            budget, source = self.settings.cache_tokens // BLOCK_SIZE, "cache_tokens allows"
-        if least > budget:
-            raise MemoryError(
-                f"a prompt of {longest} tokens with max_new_tokens {self.settings.max_new_tokens} needs {least} blocks "
-                f"of {BLOCK_SIZE} tokens for keys and values, {source} {budget}"
-            )
-        return min(wanted, budget)
 
     # when blocks run out --------------------------------------------------------------------------------------------
 
@@ -241,9 +309,10 @@ class Scheduler:
         if batches:
             self._prefill(batches, blocks)
 
-    def _age(self, slot: int) -> int:
+    def _age(self, slot: int) -> tuple[int, int]:
         """Orders sequences by when they started, the oldest first."""
-        return self._index(self._running.get(slot) or self._paused[slot])
+        running = self._running.get(slot) or self._paused[slot]
+        return running.prompt.request.number, running.sample
 
     # a token for every sequence -------------------------------------------------------------------------------------
 
@@ -260,30 +329,38 @@ class Scheduler:
     def _advance(self, group: Tensor, hidden: Tensor) -> None:
         """Samples from hidden states [rows, hidden] of the slots `group` and retires what has ended."""
         tokens, ended = self.slots.advance(group, self.model.head(hidden))
-        if self.on_token is not None:
+        done = dict.fromkeys(group[ended].tolist(), False)  # by slot: whether a listener ended it
+        if any(self._running[slot].prompt.request.on_token for slot in group.tolist()):
             for slot, token in zip(group.tolist(), tokens.tolist(), strict=True):
-                self.on_token(self._index(self._running[slot]), token)
-        for slot in group[ended].tolist():
-            self._finish(slot)
+                running = self._running[slot]
+                listener = running.prompt.request.on_token
+                if listener is not None and listener(running.sample, token):
+                    done[slot] = True
+        for slot, asked in done.items():
+            self._finish(slot, asked)
 
-    def _finish(self, slot: int) -> None:
+    def _finish(self, slot: int, asked: bool) -> None:
         running = self._running.pop(slot)
+        request = running.prompt.request
         tokens, log_probs, forced = self.slots.take(slot)
+        self._leave(slot, running)
         if not math.isfinite(sum(log_probs)):
-            raise FloatingPointError(f"the model's logits for prompt {running.prompt.number} are not finite")
-        self._completions[self._index(running)] = Completion(
-            prompt=running.prompt.number,
+            raise FloatingPointError(f"the model's logits for prompt {request.number} are not finite")
+        request.completions[running.sample] = Completion(
+            prompt=request.number,
             tokens=tokens,
             text=None,
             log_probs=log_probs,
             forced=forced,
-            finish_reason="stop" if tokens[-1] in self.settings.stop else "length",
+            finish_reason="stop" if asked or tokens[-1] in request.settings.stop else "length",
         )
-        self.cache.release(running.blocks)
-        self._idle.append(slot)
+        if request.finished:
+            self._finished.append(request)
 
-    def _index(self, running: Running) -> int:
-        return running.prompt.number * self.settings.samples_per_prompt + running.sample
+    def _leave(self, slot: int, running: Running) -> None:
+        self.cache.release(running.blocks)
+        self.slots.end(running.prompt.request.settings.sampling)
+        self._idle.append(slot)
 
     def _tensor(self, slots: list[int]) -> Tensor:
         return torch.tensor(slots, dtype=torch.int64, device=self.model.device)

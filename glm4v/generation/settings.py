@@ -1,6 +1,6 @@
-"""What one call of `generate` asks for, the same for all its sequences, and what it gives for each."""
+"""What is asked for a prompt, and what each of its samples comes to."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 
@@ -15,20 +15,31 @@ class Thinking:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """The options of `generate`, checked. Raises ValueError that names the option."""
+class Sampling:
+    """How a token is chosen: sequences of which this is equal are sampled in one call."""
 
-    max_new_tokens: int
     min_new_tokens: int
     temperature: float
     top_p: float
     repetition_penalty: float
-    samples_per_prompt: int
-    seed: int
     stop: tuple[int, ...]  # ids that end a sequence
     invalid: tuple[int, ...]  # ids that are never sampled
     thinking: Thinking | None
+
+
+@dataclass(frozen=True)
+class Settings(Sampling):
+    """The options of `generate`, checked. Raises ValueError that names the option."""
+
+    max_new_tokens: int
+    samples_per_prompt: int
+    seed: int
     cache_tokens: int | None = None  # of keys and values at once; None: what half of the free memory holds
+
+    @property
+    def sampling(self) -> Sampling:
+        """The part that decides what is sampled together."""
+        return Sampling(**{field.name: getattr(self, field.name) for field in fields(Sampling)})
 
     def __post_init__(self) -> None:
         def require(holds: bool, name: str, expected: str) -> None:

@@ -28,7 +28,7 @@ from glm4v.ops.linear import product, widens
 from glm4v.ops.reference import IGNORE
 
 TOKENS, VOCABULARY = 1024, 1024  # a block: 4 MB of logits in float32, at a width of 4096 16 MB of weight gradient
-GPU_TOKENS, GPU_BYTES = 8192, 56 << 20  # a block there: 3,584 entries in bfloat16, 58.7 of the 64 MB it may take
+GPU_TOKENS, GPU_BYTES = 8192, 48 << 20  # a block there: 3,072 entries in bfloat16, 50.3 of the 64 MB it may take
 KEPT = 1 << 22  # as many logits in all are kept for the backward pass
 ADDS_WIDE = hasattr(torch.ops.aten.addmm, "dtype_out")  # torch 2.8: products of 16 bits are added up in float32
 

@@ -101,6 +101,13 @@ def positive(q: Tensor, scale: float) -> tuple[Tensor, float, float]:
     return q * factor, -scale if scale < 0 else 1.0, factor
 
 
+def workspace_for(q: Tensor, k: Tensor, cu_seqlens_q: Tensor) -> Tensor | None:
+    """Where the sm_90a kernels list the tiles of all sequences, 8 bytes for each tile of 64 tokens."""
+    if native_for(q) is native:
+        return None
+    return q.new_empty(16 + 8 * (max(len(q), len(k)) // 64 + len(cu_seqlens_q)), dtype=torch.uint8)
+
+
 def run_packed_attention(
     q: Tensor, k: Tensor, v: Tensor, cu_seqlens_q: Tensor, cu_seqlens_k: Tensor, causal: bool, scale: float
 ) -> tuple[Tensor, Tensor]:
@@ -113,7 +120,8 @@ def run_packed_attention(
     out = queries.new_empty(q.shape)
     log_sum_exp = q.new_empty(q.shape[1], q.shape[0], dtype=torch.float32)
     cu_seqlens = (cu_seqlens_q.contiguous(), cu_seqlens_k.contiguous())
-    kernels.packed_attention(queries, keys, values, out, log_sum_exp, *cu_seqlens, causal, scale)
+    workspace = workspace_for(q, k, cu_seqlens_q)
+    kernels.packed_attention(queries, keys, values, out, log_sum_exp, *cu_seqlens, causal, scale, workspace)
     return out.to(q.dtype), log_sum_exp
 
 
@@ -146,7 +154,7 @@ def run_backward(
             sums[1:] = k.new_empty(2, parts, *k.shape, dtype=torch.float32).unbind()
     kernels.packed_attention_backward(
         *tensors, log_sum_exp, torch.empty_like(log_sum_exp), *gradients, *sums,
-        cu_seqlens_q.contiguous(), cu_seqlens_k.contiguous(), causal, scale,
+        cu_seqlens_q.contiguous(), cu_seqlens_k.contiguous(), causal, scale, workspace_for(q, k, cu_seqlens_q),
     )  # fmt: skip
     grad_q, grad_k, grad_v = (gradient.to(q.dtype) for gradient in gradients)
     return grad_q if factor == 1 else grad_q * factor, grad_k, grad_v

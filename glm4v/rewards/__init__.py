@@ -7,39 +7,67 @@ characters is worth nothing. A verifier named "package.module:function" is a use
 from functools import cache
 from importlib import import_module
 
-from glm4v.rewards import chart, choice, counting, grounding, gui, math, ocr, video_time, vqa, yes_no
-from glm4v.rewards.extract import extract_answer, parse_response
+from glm4v.rewards import (
+    biology,
+    chart,
+    chemistry,
+    choice,
+    counting,
+    geography,
+    grounding,
+    gui,
+    liberal_arts,
+    math,
+    mmsi,
+    multi_image,
+    ocr,
+    physics,
+    video_time,
+    vqa,
+    yes_no,
+)
+from glm4v.rewards.extract import BOX, END_BOX, MAX_BYTES, extract_answer, parse_response
+from glm4v.rewards.judge import Judge
 from glm4v.rewards.text import hidden_characters
 from glm4v.rewards.verdict import Truth, Verdict, Verifier
 
 __all__ = [
     "VERIFIERS",
+    "Judge",
     "Truth",
     "Verdict",
+    "assess",
     "explain",
     "extract_answer",
-    "judge",
     "load_reward",
     "parse_response",
     "verify",
 ]
 
 VERIFIERS: dict[str, Verifier] = {
+    "biology": biology.check,
     "chart": chart.check,
+    "chemistry": chemistry.check,
     "choice": choice.check,
     "counting": counting.check,
+    "geography": geography.check,
     "grounding": grounding.check,
     "gui": gui.check,
+    "liberal_arts": liberal_arts.check,
     "math": math.check,
+    "mmsi": mmsi.check,
+    "multi_image": multi_image.check,
     "ocr": ocr.check,
+    "physics": physics.check,
     "video_time": video_time.check,
     "vqa": vqa.check,
     "yes_no": yes_no.check,
 }
-MAX_BYTES = 64 * 1024
 
 
-def judge(domain: str, prediction: str | None, truth: Truth, question: str | None = None) -> Verdict:
+def assess(
+    domain: str, prediction: str | None, truth: Truth, question: str | None = None, judge: Judge | None = None
+) -> Verdict:
     """The reward of an extracted answer and the reason for it.
 
     Args:
@@ -47,6 +75,7 @@ def judge(domain: str, prediction: str | None, truth: Truth, question: str | Non
         prediction: what `extract_answer` returned; None (wrong format) earns 0.
         truth: the right answer as text or number, or a dict with what the verifier's docstring names.
         question: lets verifiers tell an answer from an echo of the question, and read units that the question gives.
+        judge: asked about open answers on which the rules are not sure; none by default.
 
     Raises:
         ValueError: an unknown domain, or a truth that the verifier cannot read. Never because of the prediction.
@@ -58,20 +87,27 @@ def judge(domain: str, prediction: str | None, truth: Truth, question: str | Non
         return Verdict(0.0, f"an answer of more than {MAX_BYTES // 1024} KB")
     if not prediction.strip():
         return Verdict(0.0, "an empty answer")
+    if BOX in prediction or END_BOX in prediction:
+        return Verdict(0.0, "a box inside the box")
     hidden = hidden_characters(prediction, str(truth))
     if hidden is not None:
         return Verdict(0.0, f"a hidden character ({hidden.lower()})")
-    return verifier(prediction, truth, question)
+    verdict = verifier(prediction, truth, question)
+    if judge is not None and not verdict.decided:
+        return judge(prediction, truth, question)
+    return verdict
 
 
-def verify(domain: str, prediction: str | None, truth: Truth, question: str | None = None) -> float:
-    """The reward in [0, 1]. See `judge`."""
-    return judge(domain, prediction, truth, question).reward
+def verify(
+    domain: str, prediction: str | None, truth: Truth, question: str | None = None, judge: Judge | None = None
+) -> float:
+    """The reward in [0, 1]. See `assess`."""
+    return assess(domain, prediction, truth, question, judge).reward
 
 
 def explain(domain: str, prediction: str | None, truth: Truth, question: str | None = None) -> str:
-    """Why that reward, in one line. See `judge`."""
-    return judge(domain, prediction, truth, question).reason
+    """Why that reward, in one line. See `assess`."""
+    return assess(domain, prediction, truth, question).reason
 
 
 @cache

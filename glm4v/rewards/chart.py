@@ -1,29 +1,52 @@
-"""Values and labels read off a chart: numbers within a relative 1e-5, years exactly, text exact after normalisation."""
+"""Values and labels read off a chart: printed ones to a relative 1e-5, years exactly, estimates within 5%."""
 
-from glm4v.rewards import vqa
-from glm4v.rewards.expression import ExpressionError
-from glm4v.rewards.quantity import read, same, unit_of
-from glm4v.rewards.verdict import Truth, Verdict, quote, truth_text
+import re
 
-TOLERANCE = 1e-5
+from glm4v.rewards import choice, clock, formulas, open_answer, ranges, ratios, values
+from glm4v.rewards.quantity import Rules
+from glm4v.rewards.vqa import TABLES, seen_text
+from glm4v.rewards.yes_no import read as polarity
+
+TOLERANCE, ESTIMATE = 1e-5, 0.05
 YEARS = range(1000, 2200)
+_ESTIMATE = re.compile(
+    r"\babout\b|approximate|estimate|roughly|read off|read the value off|大约|约为|估计", re.IGNORECASE
+)
+_SCALES = {"K": " thousand", "M": " million", "B": " billion"}
+_printed = values.reader(Rules(bare=True, any_unit=True, relative=TOLERANCE))
+_estimated = values.reader(Rules(bare=True, any_unit=True, relative=ESTIMATE, approximate=True))
+_exact = values.reader(Rules(bare=True, any_unit=True))
 
 
-def check(prediction: str, truth: Truth, question: str | None = None) -> Verdict:
-    """1 for the right value or label. A whole truth from 1000 to 2199 is taken for a year: equal, or wrong."""
-    target = truth_text(truth)
-    unit = unit_of(target)
-    try:
-        right = read(target, unit)
-    except ExpressionError:
-        return vqa.check(prediction, truth, question)
-    try:
-        given = read(prediction, unit)
-    except ExpressionError as error:
-        return Verdict(0.0, f"{quote(prediction)} is not one number: {error}")
-    if given.number.steps:
-        return Verdict(0.0, f"{quote(prediction)} is not a number that a chart shows")
-    year = right.number.value in YEARS
-    if same(given, right, question, 0.0 if year else TOLERANCE, integers=False):
-        return Verdict(1.0, f"{quote(prediction)} equals {quote(target)}")
-    return Verdict(0.0, f"{quote(prediction)} is not {'the year ' if year else ''}{quote(target)}")
+def _values(text: str, truth: str, question: str | None) -> bool | None:
+    """Numbers: a whole one from 1000 to 2199 without a unit is taken for a year, unless a count or sum is asked for."""
+    if _ESTIMATE.search(question or ""):
+        return _estimated(text, truth, question)
+    right = values.truth_of(truth)
+    if right is None:
+        return None
+    given = values.given_by(text, truth, question, right)
+    if given is not None and given.tree[0] in ("sum", "product", "call"):  # not a number that a chart shows
+        return False
+    if right.unit is None:
+        text = re.sub(r"(?<=\d)\s?([kKMB])$", lambda scale: _SCALES[scale[1].upper()], text)
+    if right.unit is None and right.value in YEARS and truth.strip().isdigit():
+        return _exact(text, truth, question)
+    return _printed(text, truth, question)
+
+
+check = open_answer.verifier(
+    (
+        choice.read,
+        formulas.points,
+        ratios.read,
+        ranges.read,
+        clock.read,
+        clock.read_month,
+        values.multiples,
+        _values,
+        seen_text,
+        polarity,
+    ),
+    lists=(open_answer.words(*TABLES),),
+)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 THINK, END_THINK = "<think>", "</think>"
 ANSWER, END_ANSWER = "<answer>", "</answer>"
 BOX, END_BOX = "<|begin_of_box|>", "<|end_of_box|>"
+MAX_BYTES = 64 * 1024  # of an answer
 STOPS = ("<|user|>", "<|endoftext|>", "<|observation|>")
 
 
@@ -32,7 +33,10 @@ def parse_response(response: str) -> Response:
     error = _error(text, rest) if closed else "the thinking is not closed"
     if error is not None:
         return Response(thinking.strip(), None, error)
-    return Response(thinking.strip(), rest[rest.index(BOX) + len(BOX) : rest.index(END_BOX)].strip(), None)
+    answer = rest[rest.index(BOX) + len(BOX) : rest.index(END_BOX)]
+    if len(answer) > MAX_BYTES or len(answer.encode(errors="replace")) > MAX_BYTES:
+        return Response(thinking.strip(), None, f"an answer of more than {MAX_BYTES // 1024} KB")
+    return Response(thinking.strip(), answer.strip(), None)
 
 
 def extract_answer(response: str) -> str | None:

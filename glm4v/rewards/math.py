@@ -1,70 +1,56 @@
-"""Numbers and numeric expressions: equal values, integers exactly, all else within a relative 1e-5."""
+"""Mathematics: equal values, expressions, equations, sets, regions, figures, in the form that was asked for."""
 
 import re
-from fractions import Fraction
 
-from glm4v.rewards.expression import ExpressionError, Number, equal
-from glm4v.rewards.quantity import Quantity, read, same, unit_of
-from glm4v.rewards.text import fold
-from glm4v.rewards.verdict import Truth, Verdict, quote, truth_text
+from glm4v.rewards import asked_form, choice, clock, conventions, formulas, geometry, open_answer, values
+from glm4v.rewards.quantity import Rules
+from glm4v.rewards.yes_no import read as polarity
 
-TOLERANCE = 1e-5
-MAX_SIDES = 4
-_VARIABLE = re.compile(r"\s*[A-Za-z][A-Za-z0-9_]{0,9}\s*")
+_SCIENTIFIC = re.compile(r"scientific notation|standard form|科学[记计]数法", re.IGNORECASE)
+_MANTISSA = re.compile(r"(?<![\d.])-?[1-9](?:\.\d+)?\s*(?:(?:×|\\times|\*|x|·|\\cdot)\s*10|[eE][-+]?\d)")
+_quantities = values.reader(Rules())
 
 
-def check(prediction: str, truth: Truth, question: str | None = None) -> Verdict:
-    """1 for the right value, worked out: `3+5` is no answer where the truth is 8, nor is a term of the question.
-
-    A truth that is not a number is compared as text. `question` also tells whether a percent sign is a mere unit.
-    """
-    target = truth_text(truth)
-    unit = unit_of(target)
-    try:
-        right = _end_of_equation(target, unit)
-    except ExpressionError:
-        same_text = _compact(prediction) == _compact(target)
-        return Verdict(
-            float(same_text), f"{quote(prediction)} is {'' if same_text else 'not '}the text {quote(target)}"
-        )
-    try:
-        given = _end_of_equation(prediction, unit)
-    except ExpressionError as error:
-        return Verdict(0.0, f"{quote(prediction)} is not one number: {error}")
-    if not same(given, right, question, TOLERANCE):
-        return Verdict(0.0, f"{quote(prediction)} is not {quote(target)}")
-    if not _worked_out(given.number, right.number):
-        return Verdict(0.0, f"{quote(prediction)} is not worked out")
-    if given.number.steps and question and _compact(prediction) in _compact(question) and prediction != target:
-        return Verdict(0.0, f"{quote(prediction)} is a term of the question")
-    return Verdict(1.0, f"{quote(prediction)} equals {quote(target)}")
+def _measured(text: str, truth: str, question: str | None) -> bool | None:
+    """Quantities with a unit, money or per cent; plain numbers are expressions."""
+    right = values.truth_of(truth)
+    if right is None or (right.unit is None and not right.percent):
+        return None
+    if asked_form.given_back(text, truth, question):
+        return False
+    return _quantities(text, truth, question)
 
 
-def _end_of_equation(text: str, unit: str) -> Quantity:
-    """The last side of "x = 5" or "3+5 = 8"; all sides must agree.
-
-    Raises:
-        ExpressionError: a side is not a number, sides differ, or there are more than `MAX_SIDES`.
-    """
-    sides = fold(text).split("=")
-    if len(sides) > MAX_SIDES:
-        raise ExpressionError(f"more than {MAX_SIDES} sides of an equation")
-    if len(sides) > 1 and _VARIABLE.fullmatch(sides[0]):
-        sides = sides[1:]
-    quantities = [read(side, unit) for side in sides]
-    end = quantities[-1]
-    if not all(equal(side.number.value, end.number.value) for side in quantities):
-        raise ExpressionError("the sides of the equation differ")
-    return end
-
-
-def _worked_out(given: Number, right: Number) -> bool:
-    """No more steps left than the truth leaves, except where a decimal truth stands for an irrational value."""
-    if given.steps <= right.steps:
+def _numbers(text: str, truth: str, question: str | None) -> bool | None:
+    """Plain numbers also in words, Chinese numerals and with what is counted; the rest may be expressions."""
+    right = values.truth_of(truth)
+    if right is None or asked_form.given_back(text, truth, question):
+        return None
+    given = values.given_by(text, truth, question, right)
+    if given is not None and given.unit is not None and re.match(r"[-+]?\s*[$€£¥]\s*\d", text):
+        return _quantities(text, truth, question)
+    if re.search(r"(?<![A-Za-z])(?:sin|cos|tan|log|ln)(?![a-z])", text) and not re.search(r"[=:]|\bis\b|是", text):
+        return None  # 3 sin 2x is an expression
+    if _SCIENTIFIC.search(question or "") and not _MANTISSA.search(text):
+        return False
+    if given is None or not asked_form.has_form(given.tree, right.tree, question or ""):
+        return None
+    if _quantities(text, truth, question):
         return True
-    decimal = not isinstance(right.value, Fraction) or right.value.denominator > 1
-    return isinstance(given.value, float) and decimal
+    return None if re.search(r"[\d\\π√^]", truth) else False  # six is no expression
 
 
-def _compact(text: str) -> str:
-    return fold(text).replace(" ", "").strip("$")
+def _times(text: str, truth: str, question: str | None) -> bool | None:
+    """Times of day, where the question asks for one."""
+    return None if truth.strip().isdigit() else clock.read(text, truth, question)
+
+
+def _factors(text: str, truth: str, question: str | None) -> bool | None:
+    """×9, 9-fold and 9 times for a factor of 9; but 3x is an expression."""
+    return None if re.search(r"[A-Za-z]", truth) else values.multiples(text, truth, question)
+
+
+check = open_answer.verifier(
+    (choice.read, polarity, geometry.read, conventions.read, _times, _measured, _factors, _numbers, formulas.read),
+    lists=(open_answer.words("words"),),
+)

@@ -7,10 +7,14 @@ Truth = str | int | float | Mapping[str, Any]
 
 
 class Verdict(NamedTuple):
-    """reward in [0, 1] and the reason for it, one line for a person to read."""
+    """reward in [0, 1] and the reason for it, one line for a person to read.
+
+    decided: whether the rules are sure. They are not where they refused a name or a phrase that they do not know.
+    """
 
     reward: float
     reason: str
+    decided: bool = True
 
 
 Verifier = Callable[[str, Truth, str | None], Verdict]

@@ -18,7 +18,7 @@ from glm4v.model import Glm4v
 from glm4v.rl import difficulty
 from glm4v.rl.pool import Pool
 from glm4v.rl.recipe import RolloutSection
-from glm4v.rl.rollout import roll_out
+from glm4v.rl.rollout import OwnEngine, roll_out
 
 AT_ONCE = 64  # problems that are rolled out together, and written together
 
@@ -84,10 +84,11 @@ def _ask(
         return
     model = Glm4v.from_pretrained(name, device="cuda" if torch.cuda.is_available() else "cpu")
     processor = Processor.from_pretrained(name)
+    backend = OwnEngine.of(model, processor)
     for part in parts:
         problems = [pool[index] for index in part]
         prompts = [processor(p.messages, add_generation_prompt=True, root=p.root, key=p.key) for p in problems]
-        rollouts = roll_out(model, processor, problems, prompts, part, rollout, reward, seed + part[0] // AT_ONCE)
+        rollouts = roll_out(backend, processor, problems, prompts, part, rollout, reward, seed + part[0] // AT_ONCE)
         for group in rollouts.groups:
             yield group.problem, group.rewards
 

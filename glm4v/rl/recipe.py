@@ -9,6 +9,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    field_validator,
     model_validator,
 )
 
@@ -29,6 +30,22 @@ class ProblemSection(Section):
     max_tokens: PositiveInt = 8192  # of one packed micro-batch
 
 
+class ServerSection(Section):
+    """A server that writes the responses, in place of this process: `glm4v serve MODEL --reload-from OUT`, or another
+    that speaks OpenAI's chat completions, returns token ids, and loads weights from a folder."""
+
+    url: str | None = None  # such as http://127.0.0.1:8000; default: our own engine, in this process
+    timeout: PositiveFloat = 600.0  # seconds for one request, all responses to a prompt
+    patience: PositiveFloat = 300.0  # seconds without an answer, tries included, after which the run ends
+
+    @field_validator("url")
+    @classmethod
+    def _is_http(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise ValueError("expected http://HOST:PORT or https://HOST:PORT")
+        return url
+
+
 class RolloutSection(Section):
     """How responses are sampled."""
 
@@ -45,6 +62,7 @@ class RolloutSection(Section):
     # loss, so that its length is not punished (DAPO's overlong filtering): in its group's mean it counts all the same.
     over_long: Literal["scored", "zero", "masked"] = "scored"
     cache_tokens: PositiveInt | None = None  # keys and values kept at once; default: half of the free memory
+    server: ServerSection = ServerSection()
 
 
 class CurriculumSection(Section):

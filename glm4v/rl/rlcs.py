@@ -22,8 +22,9 @@ from glm4v.rl.metrics import curriculum_metrics, panel, rollout_metrics
 from glm4v.rl.pool import Pool
 from glm4v.rl.progress import Progress
 from glm4v.rl.recipe import RlcsRecipe
-from glm4v.rl.rollout import Group, Rollouts, roll_out
+from glm4v.rl.rollout import Backend, Group, OwnEngine, Rollouts, roll_out
 from glm4v.rl.sampler import Cell, Sampler
+from glm4v.rl.served import Served
 from glm4v.rl.surplus import Surplus
 from glm4v.rl.thompson import Thompson
 from glm4v.rl.update import PolicyUpdate
@@ -78,6 +79,7 @@ class Rlcs:
         self.pool = Pool(recipe.data.train, run.processor)
         self.pool.check_verifiers(recipe.reward)
         self.update = PolicyUpdate(run.engine, run.processor, self.pool.prompt, recipe)
+        self.backend = self._backend()
         self.graded: dict[int, list[float]] = run.state["graded"] if run.done else self._grade()
         offline = self._offline()
         settings = recipe.curriculum
@@ -91,6 +93,12 @@ class Rlcs:
         elif offline:
             trials = min(offline.responses / len(self.sampler.cells), OFFLINE_TRIALS)
             self.sampler.start_from(offline.pass_rates, trials)
+
+    def _backend(self) -> Backend:
+        run, server = self.run, self.recipe.rollout.server
+        if server.url is None:
+            return OwnEngine(run.processor, run.engine.whole_model)
+        return Served(server, run.processor, run.engine, run.folder.path / "rollout_weights")
 
     def _sampler(self, cells: Sequence[Cell]) -> Sampler:
         settings, seed = self.recipe.curriculum, self.recipe.seed
@@ -127,15 +135,22 @@ class Rlcs:
         kept += carried
         metrics |= {"trained_groups": len(kept), "carried_groups": len(carried)}
         start_of_training = time.perf_counter()
-        metrics |= self.run.sight(step, lambda: self.update.sight(rollouts.groups)) | self.update(kept, step)
+        handed_over = self.recipe.rollout.server.url is not None
+        metrics |= self.run.sight(step, lambda: self.update.sight(rollouts.groups), handed_over)
+        metrics |= self.update(kept, step)
+        self.backend.policy_changed()
         self.pool.forget()
         end = time.perf_counter()
-        return metrics | {
-            "seconds/rollout": rollouts.sampling_seconds,
-            "seconds/reward": rollouts.reward_seconds,
-            "seconds/train": end - start_of_training,
-            "seconds/step": end - begin,
-        }
+        return (
+            metrics
+            | self.backend.metrics()
+            | {
+                "seconds/rollout": rollouts.sampling_seconds,
+                "seconds/reward": rollouts.reward_seconds,
+                "seconds/train": end - start_of_training,
+                "seconds/step": end - begin,
+            }
+        )
 
     def _draw(self, needed: int, step: int) -> Rollouts:
         """A round of rollouts; of dapo as many as bring `needed` informative groups, within the cap."""
@@ -212,17 +227,16 @@ class Rlcs:
         """Each rank rolls out every so many-th problem; all ranks get all groups, in the order of `numbers`."""
         engine, recipe = self.run.engine, self.recipe
         own = numbers[engine.rank :: engine.world_size]
-        with engine.whole_model() as model:
-            rollouts = roll_out(
-                model,
-                self.run.processor,
-                [self.pool[number] for number in own],
-                [self.pool.prompt(number) for number in own],
-                own,
-                recipe.rollout.model_copy(update={"responses": responses}),
-                recipe.reward,
-                seed=recipe.seed * 1_000_003 + seed,
-            )
+        rollouts = roll_out(
+            self.backend,
+            self.run.processor,
+            [self.pool[number] for number in own],
+            [self.pool.prompt(number) for number in own],
+            own,
+            recipe.rollout.model_copy(update={"responses": responses}),
+            recipe.reward,
+            seed=recipe.seed * 1_000_003 + seed,
+        )
         shares = [iter(groups) for groups in engine.gather(rollouts.groups)]
         groups = [next(shares[place % len(shares)]) for place in range(len(numbers))]
         return replace(rollouts, groups=groups)

@@ -1,13 +1,15 @@
-"""Rollouts: groups of scored responses from our own engine. Token ids and log-probs travel, never text."""
+"""Rollouts: groups of scored responses, from our own engine or a server. Token ids and log-probs travel, never text."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Protocol
 
 from glm4v.data import Processor, Sample
 from glm4v.data.files import Problem
 from glm4v.eval import opens_thinking, score
-from glm4v.generation import generate
+from glm4v.generation import Completion, generate
 from glm4v.model import Glm4v
 from glm4v.rewards.extract import THINK
 from glm4v.rl.recipe import RolloutSection
@@ -69,8 +71,62 @@ class Rollouts:
         return Rollouts([*self.groups, *other.groups], *seconds)
 
 
+class Backend(Protocol):
+    """Who samples. Every rank has one and calls it alike."""
+
+    def complete(
+        self, problems: Sequence[Problem], prompts: Sequence[Sample], settings: RolloutSection, seed: int
+    ) -> list[Completion]:
+        """`settings.responses` completions of each prompt, prompt by prompt, with text; the same seed and prompts give
+        the same ones. problems and prompts run in parallel."""
+        ...
+
+    def policy_changed(self) -> None:
+        """The policy was trained: what is sampled next must be of its new weights."""
+        ...
+
+    def metrics(self) -> dict[str, float]:
+        """Figures of what happened since the last call."""
+        ...
+
+
+class OwnEngine:
+    """Backend in this process, with the very weights that train; whole_model gives them, as `Engine.whole_model`."""
+
+    def __init__(self, processor: Processor, whole_model: Callable[[], AbstractContextManager[Glm4v]]) -> None:
+        self.processor, self.whole_model = processor, whole_model
+
+    @classmethod
+    def of(cls, model: Glm4v, processor: Processor) -> "OwnEngine":
+        """Of a model that is whole."""
+        return cls(processor, lambda: nullcontext(model))
+
+    def complete(
+        self, problems: Sequence[Problem], prompts: Sequence[Sample], settings: RolloutSection, seed: int
+    ) -> list[Completion]:
+        with self.whole_model() as model:
+            return generate(
+                model,
+                prompts,
+                max_new_tokens=settings.max_new_tokens,
+                temperature=settings.temperature,
+                top_p=settings.top_p,
+                samples_per_prompt=settings.responses,
+                thinking_budget=settings.thinking_budget,
+                cache_tokens=settings.cache_tokens,
+                processor=self.processor,
+                seed=seed,
+            )
+
+    def policy_changed(self) -> None:
+        pass
+
+    def metrics(self) -> dict[str, float]:
+        return {}
+
+
 def roll_out(
-    model: Glm4v,
+    backend: Backend,
     processor: Processor,
     problems: Sequence[Problem],
     prompts: Sequence[Sample],
@@ -86,18 +142,7 @@ def roll_out(
     give the same responses.
     """
     start = time.perf_counter()
-    completions = generate(
-        model,
-        prompts,
-        max_new_tokens=settings.max_new_tokens,
-        temperature=settings.temperature,
-        top_p=settings.top_p,
-        samples_per_prompt=settings.responses,
-        thinking_budget=settings.thinking_budget,
-        cache_tokens=settings.cache_tokens,
-        processor=processor,
-        seed=seed,
-    )
+    completions = backend.complete(problems, prompts, settings, seed)
     sampled = time.perf_counter()
     responses: list[list[Response]] = [[] for _ in prompts]
     opened = [opens_thinking(processor, prompt) for prompt in prompts]

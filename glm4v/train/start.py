@@ -30,9 +30,9 @@ class Run:
     done: int
     state: dict[str, Any]
 
-    def sight(self, step: int, check: Callable[[], SightReport]) -> dict[str, float]:
+    def sight(self, step: int, check: Callable[[], SightReport], always: bool = False) -> dict[str, float]:
         """Metrics of the sight check `check` where one is due before `step` trains; a warning is printed."""
-        if step != self.done + 1 and not due(step, self.recipe.sight_every):
+        if not always and step != self.done + 1 and not due(step, self.recipe.sight_every):
             return {}
         report = check()
         warning = report.warning(trained=self.recipe.model.path is not None)

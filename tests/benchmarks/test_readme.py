@@ -28,6 +28,6 @@ def test_the_table_is_what_was_measured(tmp_path: Path):
     ratios = " | ".join(f"{row['ratio']:.1f}x" for row in result["rows"][:2])
     assert f"| rope_2d | 9B | {ratios} |  |  | torch | `glm4v bench rope_2d` |" in written
     assert "1.00 GB | 4.00 GB | 0.25 of it" in written
-    assert "| training step: 8 images, float32 |" in written
+    assert "| training step: 8 images, float32; peer: transformers |" in written
     (tmp_path / "README.md").write_text(written)
     assert readme.update(tmp_path) == written

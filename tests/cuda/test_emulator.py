@@ -10,7 +10,7 @@ from torch import Tensor
 import glm4v._cuda_emulator as emulator
 from glm4v import ops
 from glm4v.ops import reference
-from tests.cuda.test_attention_sm90 import agrees as attention_sm90  # noqa: F401  (test_mutants asks for it)
+from tests.cuda.test_attention import agrees as attention_sm90  # noqa: F401  (test_mutants asks for it)
 from tests.cuda.test_instructions import WGMMA, swizzled, wgmma
 from tests.ops.conftest import error, results, running_in
 
@@ -48,9 +48,9 @@ def copies() -> bool:
 
 def boxes() -> bool:
     source = torch.randn(16, 64).bfloat16()
-    target, raw = torch.empty_like(source), torch.empty(1024, dtype=torch.bfloat16)
-    probes.tma(0, source, target, raw, (16, 64), (0, 0), (0, 0), 128)
-    return torch.equal(source, target) and torch.equal(raw, swizzled(source, 128))
+    raw = torch.empty(1024, dtype=torch.bfloat16)
+    probes.tma(0, source, raw, (16, 64), (0, 0), 128)
+    return torch.equal(raw, swizzled(source, 128))
 
 
 def products() -> bool:
@@ -128,7 +128,7 @@ def attention_of(dtype: torch.dtype, tolerance: float) -> bool:
     shapes = ((67, 5, 40), (139, 1, 40), (139, 1, 40))
     inputs = [torch.randn(shape).to(dtype).requires_grad_() for shape in shapes]
     cu_seqlens = [torch.tensor(starts, dtype=torch.int32) for starts in ([0, 60, 67], [0, 133, 139])]
-    with running_in("cuda emulator"):
+    with running_in("cuda emulator sm_80"):
         got = gradients(ops.packed_attention, inputs, *cu_seqlens)
     want = gradients(reference.packed_attention, [x.detach().double().requires_grad_() for x in inputs], *cu_seqlens)
     return all(error(a, b) < tolerance for a, b in zip(got, want, strict=True))

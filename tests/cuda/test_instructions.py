@@ -119,20 +119,16 @@ BOXES = [
 
 @pytest.mark.parametrize(("size", "box", "corner", "swizzle"), BOXES)
 def test_tma(probes, size, box, corner, swizzle):
-    """What lies outside of the tensor is read as zero and never written."""
+    """What lies outside of the tensor is read as zero."""
     source = torch.randn(*size[:-1], -(-size[-1] // 8) * 8).bfloat16()
-    target = torch.full_like(source, 7)
     raw = torch.empty(torch.Size(box).numel(), dtype=torch.bfloat16)
-    probes.tma(0, source, target, raw, box, corner, corner, swizzle)
+    probes.tma(0, source, raw, box, corner, swizzle)
     axes = [torch.arange(b) + c for b, c in zip(box, corner, strict=True)]
     grid = torch.meshgrid(*axes, indexing="ij")
     inside = torch.stack([(g >= 0) & (g < s) for g, s in zip(grid, source.shape, strict=True)]).all(0)
     clamped = tuple(g.clamp(0, s - 1) for g, s in zip(grid, source.shape, strict=True))
     values = torch.where(inside, source[clamped], 0)
     assert torch.equal(raw, swizzled(values, swizzle))
-    want = torch.full_like(source, 7)
-    want[tuple(g[inside] for g in grid)] = values[inside]
-    assert torch.equal(target, want)
 
 
 WGMMA = [  # type, n, a and b run along m and n, a in registers, swizzle

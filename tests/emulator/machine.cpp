@@ -121,7 +121,6 @@ void Machine::enter() {
   Thread& self = *machine.current_;
   self.fiber.entered();
   machine.run_(machine.arguments_);
-  if (!self.stores.empty()) machine.fail("ends with TMA stores that it did not wait for");
   self.finished = true;
   --machine.live_;
   self.fiber.leave(true);
@@ -173,9 +172,8 @@ void Machine::run_block() {
     thread.finished = false;
     thread.waits_for.clear();
     std::fill_n(thread.calls, kWaits, 0);
-    thread.copy_groups = thread.store_groups = thread.wgmma_groups = 0;
+    thread.copy_groups = thread.wgmma_groups = 0;
     thread.copies.clear();
-    thread.stores.clear();
     thread.fiber.start(&Machine::enter);
     runnable_.push_back(&thread);
   }

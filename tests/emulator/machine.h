@@ -18,8 +18,8 @@
 namespace glm4v::emulator {
 
 // A wait that tests leave out to prove that its lack is seen.
-enum class Wait : int { sync_threads, sync_warp, named_barrier, copy, barrier, wgmma, tma_store };
-inline constexpr int kWaits = 7;
+enum class Wait : int { sync_threads, sync_warp, named_barrier, copy, barrier, wgmma };
+inline constexpr int kWaits = 6;
 
 struct Thread;
 
@@ -30,7 +30,7 @@ struct Meeting {
   std::vector<Thread*> waiting;
 };
 
-struct AsyncGroup {  // copies, products or stores that a thread or warpgroup can wait for
+struct AsyncGroup {  // copies or products that a thread or warpgroup can wait for
   int64_t group;
   std::function<void()> deliver;
 };
@@ -41,8 +41,8 @@ struct Thread {
   bool finished = false;
   std::string waits_for;
   int calls[kWaits] = {};
-  int64_t copy_groups = 0, store_groups = 0, wgmma_groups = 0;
-  std::vector<AsyncGroup> copies, stores;
+  int64_t copy_groups = 0, wgmma_groups = 0;
+  std::vector<AsyncGroup> copies;
   int registers = 0;
 };
 

@@ -4,13 +4,11 @@
 
 namespace glm4v {
 void bind_probes(py::module_& m);
-void bind_attention_sm90(py::module_& m);
 }
 
 namespace {
 
-constexpr const char* kWaitNames[] = {"sync_threads", "sync_warp", "named_barrier", "copy",
-                                      "barrier",      "wgmma",     "tma_store"};
+constexpr const char* kWaitNames[] = {"sync_threads", "sync_warp", "named_barrier", "copy", "barrier", "wgmma"};
 static_assert(sizeof kWaitNames / sizeof *kWaitNames == glm4v::emulator::kWaits);
 
 void leave_out(const std::string& wait, int ordinal, int thread) {
@@ -27,7 +25,6 @@ PYBIND11_MODULE(_cuda_emulator, m) {
   glm4v::bind_cuda(m);
   pybind11::module_ probes = m.def_submodule("probes", "One small kernel for each group of instructions.");
   glm4v::bind_probes(probes);
-  glm4v::bind_attention_sm90(probes);
   m.def("seed", [](uint64_t value) { machine.seed(value); }, "Seeds the order of threads and of late copies.");
   m.def("use_arch", [](int arch) { machine.arch = arch; }, "80 or 90: what device kernels are chosen for.");
   m.def("leave_out", leave_out, pybind11::arg("wait"), pybind11::arg("ordinal"), pybind11::arg("thread") = -1,

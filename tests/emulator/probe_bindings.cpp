@@ -44,24 +44,21 @@ void copy(py::object in_, py::object out_) {
 }
 
 // Axes are given outermost first, as torch has them.
-void tma(py::object source_, py::object target_, py::object bytes_, const std::vector<int>& box,
-         const std::vector<int>& from, const std::vector<int>& to, int swizzle) {
-  const View source = view(source_, "source"), target = view(target_, "target"), bytes = view(bytes_, "bytes");
+void tma(py::object source_, py::object bytes_, const std::vector<int>& box, const std::vector<int>& from,
+         int swizzle) {
+  const View source = view(source_, "source"), bytes = view(bytes_, "bytes");
   const auto rank = static_cast<size_t>(source.rank);
   require(rank >= 2 && rank <= 4, "source", "has not 2 to 4 dimensions");
-  require(target.rank == source.rank, "target", "has another number of dimensions than source");
-  require(box.size() == rank && from.size() == rank && to.size() == rank, "box",
-          "from and to: one number for each axis");
-  cuda::TmaProbe p{source.data, target.data, bytes.data, source.rank, swizzle, {}, {}, {}, {}, {}};
+  require(box.size() == rank && from.size() == rank, "box", "and from: one number for each axis");
+  cuda::TmaProbe p{source.data, bytes.data, source.rank, swizzle, {}, {}, {}};
   int64_t count = 1;
   for (size_t i = 0; i < rank; ++i) {
     const size_t axis = rank - 1 - i;
-    p.source_size[i] = source.shape[axis], p.target_size[i] = target.shape[axis];
-    p.box[i] = box[axis], p.from[i] = from[axis], p.to[i] = to[axis];
+    p.size[i] = source.shape[axis], p.box[i] = box[axis], p.from[i] = from[axis];
     count *= box[axis];
   }
   expect_shape(bytes, {count});
-  for (const View* v : {&source, &target, &bytes}) expect_dtype(*v, DType::bf16);
+  for (const View* v : {&source, &bytes}) expect_dtype(*v, DType::bf16);
   run(cuda::probe_tma, p);
 }
 

@@ -76,7 +76,7 @@ struct Copy {
 };
 
 struct TmaArguments {
-  TensorMap source, target;
+  TensorMap source;
   TmaProbe probe;
 };
 
@@ -109,13 +109,6 @@ struct Tma {
     barrier_wait(arrived, 0);
     for (int i = thread_index(); i < bytes / 2; i += kThreads)
       static_cast<uint16_t*>(p.bytes)[i] = reinterpret_cast<const uint16_t*>(box)[i];
-    if (thread_index() >= 32 || !elect_one()) return;
-    fence_proxy_async();
-    if (p.rank == 2) tma_store(&a.target, box, p.to[0], p.to[1]);
-    if (p.rank == 3) tma_store(&a.target, box, p.to[0], p.to[1], p.to[2]);
-    if (p.rank == 4) tma_store(&a.target, box, p.to[0], p.to[1], p.to[2], p.to[3]);
-    tma_store_commit();
-    tma_store_wait<0>();
   }
 };
 
@@ -209,11 +202,11 @@ bool launch_wgmma(const WgmmaProbe& p, Stream stream, Error& error) {
   return true;
 }
 
-TensorLayout tensor_layout(const void* data, const TmaProbe& p, const int64_t (&size)[4]) {
-  TensorLayout layout{data, p.rank, {}, {}, {}, static_cast<Swizzle>(p.swizzle)};
+TensorLayout tensor_layout(const TmaProbe& p) {
+  TensorLayout layout{p.source, p.rank, {}, {}, {}, static_cast<Swizzle>(p.swizzle)};
   uint64_t bytes = 2;
   for (int i = 0; i < p.rank; ++i) {
-    layout.size[i] = static_cast<uint64_t>(size[i]);
+    layout.size[i] = static_cast<uint64_t>(p.size[i]);
     layout.box[i] = static_cast<uint32_t>(p.box[i]);
     bytes *= layout.size[i];
     if (i + 1 < p.rank) layout.stride[i] = bytes;
@@ -271,9 +264,8 @@ Error probe_mma(const MmaProbe& p, Stream stream) {
 Error probe_copy(const CopyProbe& p, Stream stream) { return launch<Copy>({}, Copy::kStages * 512, stream, p); }
 
 Error probe_tma(const TmaProbe& p, Stream stream) {
-  TmaArguments arguments{{}, {}, p};
-  Error error = encode_tensor_map(arguments.source, DType::bf16, tensor_layout(p.source, p, p.source_size));
-  if (!error) error = encode_tensor_map(arguments.target, DType::bf16, tensor_layout(p.target, p, p.target_size));
+  TmaArguments arguments{{}, p};
+  const Error error = encode_tensor_map(arguments.source, DType::bf16, tensor_layout(p));
   int64_t bytes = 2;
   for (int i = 0; i < p.rank; ++i) bytes *= p.box[i];
   return error ? error : launch<Tma>({}, (bytes + 7) / 8 * 8 + 8, stream, arguments);

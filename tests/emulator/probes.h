@@ -25,12 +25,12 @@ struct CopyProbe {  // in [bytes] -> out [rows, 512], zeros after the end
   int64_t bytes, rows;
 };
 
-struct TmaProbe {  // box of source at `from` -> its bytes in shared memory as they lie -> target at `to`
+struct TmaProbe {  // box of source at `from` -> its bytes in shared memory as they lie
   const void* source;
-  void *target, *bytes;
+  void* bytes;
   int rank, swizzle;
-  int64_t source_size[4], target_size[4];  // innermost first
-  int box[4], from[4], to[4];
+  int64_t size[4];  // innermost first
+  int box[4], from[4];
 };
 
 struct WgmmaProbe {  // out [64, n] += a [64, 64] * b [64, n], in memory a [64, 64] or its transpose, b [n, 64] or [64,

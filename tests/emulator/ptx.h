@@ -240,26 +240,6 @@ DEVICE void tma_load(void* shared, const TensorMap* map, Barrier* barrier, X... 
   });
 }
 
-template <typename... X>
-DEVICE void tma_store(const TensorMap* map, const void* shared, X... coordinate) {
-  const EmulatedMap opened = open(map);
-  const uint32_t start = box_start(opened, shared, sizeof...(X));
-  const auto copy = [=] {
-    const int x[4] = {coordinate...};
-    opened.for_box(start, x, [](uint32_t from, const uint8_t* to) {
-      if (to) std::memcpy(const_cast<uint8_t*>(to), machine.shared() + from, 2);
-    });
-  };
-  auto& thread = machine.current();
-  if (machine.chance(2)) return copy();
-  thread.stores.push_back({thread.store_groups, copy});
-}
-DEVICE void tma_store_commit() { ++machine.current().store_groups; }
-template <int kPending>
-DEVICE void tma_store_wait() {
-  auto& thread = machine.current();
-  if (!machine.skips(Wait::tma_store)) deliver_before(thread.stores, thread.store_groups - kPending);
-}
 DEVICE void prefetch(const TensorMap*) {}
 
 // wgmma ---------------------------------------------------------------------------------------------------------------

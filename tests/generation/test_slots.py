@@ -26,8 +26,9 @@ DEFAULTS: dict[str, Any] = {
 
 def run(wishes: list[int], prompt: tuple[int, ...] = (WORD,), second: float = 0.0, **options: Any) -> Slots:
     """A sequence in slot 1 whose model wants the tokens `wishes`, and the token after each with logit `second`."""
-    slots = Slots(2, 1, VOCABULARY, Settings(**DEFAULTS | options), torch.device("cpu"))
-    slots.start(1, torch.tensor(prompt), len(prompt), 0, [0])
+    settings = Settings(**DEFAULTS | options)
+    slots = Slots(2, 1, VOCABULARY, settings.max_new_tokens, torch.device("cpu"))
+    slots.start(1, torch.tensor(prompt), len(prompt), 0, [0], settings)
     for wish in wishes:
         logits = torch.full((ROWS, VOCABULARY), -5.0)
         logits[0, wish], logits[0, (wish + 1) % VOCABULARY] = 1.0, second
@@ -90,8 +91,9 @@ def test_thinking_is_closed_once() -> None:
 
 
 def test_a_slot_forgets_its_last_sequence() -> None:
-    slots = run([OPENS, WORD, WORD, WORD], thinking=THINKING, repetition_penalty=1.5)
-    slots.start(1, torch.tensor([WORD]), 1, 0, [0])
+    options = {"thinking": THINKING, "repetition_penalty": 1.5}
+    slots = run([OPENS, WORD, WORD, WORD], **options)
+    slots.start(1, torch.tensor([WORD]), 1, 0, [0], Settings(**DEFAULTS | options))
     logits = torch.full((ROWS, VOCABULARY), -5.0)
     logits[0, ANSWER], logits[0, CLOSES] = 1.0, 0.9
     slots.advance(torch.tensor([1]), logits)
@@ -103,3 +105,20 @@ def test_log_probs_are_of_the_forced_token_and_before_masks() -> None:
     slots = run([OPENS, WORD, INVALID], thinking=THINKING)
     log_softmax = torch.tensor([-5.0, 1.0, 0.0, -5.0, -5.0, -5.0]).log_softmax(0)
     assert slots.take(1)[1][2] == pytest.approx(log_softmax[CLOSES].item())
+
+
+def test_kinds_of_sampling_do_not_touch_one_another() -> None:
+    """The first may close its thought and does; the second may not until its budget, whatever the first would do."""
+    free = Settings(**DEFAULTS | {"thinking": THINKING})
+    bound = Settings(**DEFAULTS | {"thinking": THINKING, "invalid": (INVALID, CLOSES)})
+    slots = Slots(2, 1, VOCABULARY, 8, torch.device("cpu"))
+    for slot, settings in enumerate((free, bound)):
+        slots.start(slot, torch.tensor([OPENS]), 1, 0, [0], settings)
+    for wish in (CLOSES, CLOSES, CLOSES, CLOSES, STOP):
+        logits = torch.full((ROWS, VOCABULARY), -5.0)
+        logits[:, wish], logits[:, WORD] = 1.0, 0.5
+        slots.advance(torch.tensor([0, 1]), logits)
+    assert slots.take(0)[0] == (CLOSES, CLOSES, CLOSES, CLOSES, STOP)
+    assert slots.take(1)[0] == (WORD, WORD, CLOSES, ANSWER, STOP)
+    assert slots.take(1)[2] == (False, False, True, True, False)
+    assert not any(slots.take(0)[2])

@@ -18,7 +18,7 @@ def test_worked_example_is_right_and_has_one_box(domain: str, tier: int) -> None
     for problem in problems(domain, tier):
         answer = rewards.extract_answer(problem.response)
         assert answer == problem.answer
-        verdict = rewards.judge(DOMAINS[domain].verifier, answer, problem.truth, problem.question)
+        verdict = rewards.assess(DOMAINS[domain].verifier, answer, problem.truth, problem.question)
         assert verdict.reward == 1.0, verdict.reason
         assert problem.response.endswith("<|end_of_box|></answer>")
         assert problem.response.count("<|begin_of_box|>") == 1

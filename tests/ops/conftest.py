@@ -24,6 +24,8 @@ CUDA = {
     "cuda": MODULES["cuda"] is not None and torch.cuda.is_available(),
 }
 PLACES = [*RUNNABLE, *(name for name, here in CUDA.items() if here)]
+# Attention has two sets of CUDA kernels, and a device that runs those for sm_90a runs the others, too.
+PLACES_OF_ATTENTION = [*PLACES, *(f"{name} sm_80" for name in PLACES if name in CUDA)]
 
 # Largest error against float64, relative to the largest value: rounding of the result, with room for long sums.
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
@@ -56,7 +58,11 @@ def isa(request: pytest.FixtureRequest) -> Iterator[str]:
 @contextmanager
 def running_in(place: str) -> Iterator[None]:
     """Operators with CUDA kernels run there, and new tensors lie where it needs them."""
-    if place == "cuda emulator":
+    if place.endswith(" sm_80"):
+        with pytest.MonkeyPatch.context() as patch, running_in(place.removesuffix(" sm_80")):
+            patch.setattr(import_module("glm4v.ops.packed_attention"), "workspace_for", lambda *arguments: None)
+            yield
+    elif place == "cuda emulator":
         MODULES["cpu"] = OnStream(import_module("glm4v._cuda_emulator"))
         try:
             yield
@@ -137,6 +143,26 @@ def check_same_bits(operator: Callable[..., Any], tensors: Sequence[Tensor], *re
     torch.set_num_threads(before)
     for again in runs[1:]:
         assert all(torch.equal(a, b) for a, b in zip(runs[0], again, strict=True))
+
+
+def check_large(whole: Callable[..., Any], parts: Sequence[Callable[..., Any]], tensors: Sequence[Tensor]) -> None:
+    """Results that do not fit in the cache, which are written past it, have the bits of those of their parts.
+
+    whole: the operator on `tensors`; parts: on their equal parts along the first dimension, in order.
+    """
+    outputs, gradients = outputs_and_gradients(whole, tensors)
+    assert sum(out.nbytes for out in outputs) >= 13 << 20
+    pieces = zip(*(t.chunk(len(parts)) for t in tensors), strict=True)
+    small = [outputs_and_gradients(*part) for part in zip(parts, pieces, strict=True)]
+    for index, want in enumerate(outputs + gradients):
+        assert torch.equal(torch.cat([sum(part, ())[index] for part in small]), want), f"output or gradient {index}"
+
+
+def outputs_and_gradients(operator: Callable[..., Any], tensors: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], ...]:
+    """Of all tensors, the outputs being their own upstream gradients."""
+    inputs = [t.detach().requires_grad_() for t in tensors]
+    outputs = as_tuple(operator(*inputs))
+    return tuple(out.detach() for out in outputs), torch.autograd.grad(outputs, inputs, [o.detach() for o in outputs])
 
 
 def check_single_gradients(operator: Callable[..., Any], tensors: Sequence[Tensor], *rest: Any) -> None:

@@ -1,6 +1,7 @@
 """packed_attention against its float64 twin in every place, forward and gradients; the bits it promises."""
 
 import math
+from collections.abc import Iterator
 from itertools import accumulate
 
 import pytest
@@ -12,7 +13,7 @@ from torch import Tensor
 from glm4v import ops
 from glm4v.ops import reference
 from glm4v.ops.library import native
-from tests.ops.conftest import CUDA, DTYPES, PLACES, check_against_twin, running_in
+from tests.ops.conftest import CUDA, DTYPES, PLACES_OF_ATTENTION, check_against_twin, running_in
 
 # query lengths, key lengths, heads, key/value heads, head size
 CASES = [
@@ -24,6 +25,15 @@ CASES = [
     ([9], [9], 10, 1, 96),  # query heads in parts of which the last is smaller
     ([300, 1, 9], [300, 1, 9], 2, 1, 40),  # several blocks of rows and keys
 ]
+
+
+ON_DEVICES = [place for place in PLACES_OF_ATTENTION if place.startswith(tuple(CUDA))]
+
+
+@pytest.fixture(params=PLACES_OF_ATTENTION)
+def place(request: pytest.FixtureRequest) -> Iterator[str]:
+    with running_in(request.param):
+        yield request.param
 
 
 def cu(lengths: list[int]) -> Tensor:
@@ -54,7 +64,7 @@ def test_forward_and_gradients(place, dtype, causal):
     causal=st.booleans(),
     dtype=st.sampled_from(DTYPES),
     seed=st.integers(0, 1000),
-    place=st.sampled_from(PLACES),
+    place=st.sampled_from(PLACES_OF_ATTENTION),
 )
 def test_random_shapes(lengths, heads, width, causal, dtype, seed, place):
     torch.manual_seed(seed)
@@ -63,7 +73,7 @@ def test_random_shapes(lengths, heads, width, causal, dtype, seed, place):
         tensors = inputs(sum(queries), sum(keys), *heads, width, dtype)
         # a row that sees one key has no gradient through its score: what is left of up to 256 products is rounding,
         # the more where products and delta are summed in different orders
-        floor = 1.0 if place in CUDA else 0.3
+        floor = 1.0 if place in ON_DEVICES else 0.3
         check_against_twin(
             ops.packed_attention, reference.packed_attention, tensors, cu(queries), cu(keys), causal, floor=floor
         )
@@ -120,7 +130,7 @@ def test_not_finite_numbers_are_not_hidden(place):
     assert out[torch.arange(70) != 3].isfinite().all()
 
 
-@pytest.mark.parametrize("place", [place for place in PLACES if place in CUDA])
+@pytest.mark.parametrize("place", ON_DEVICES)
 def test_any_alignment(place):
     """Tokens that start anywhere, which the CPU reads as they are, too."""
     torch.manual_seed(0)
@@ -131,7 +141,7 @@ def test_any_alignment(place):
             check_against_twin(ops.packed_attention, reference.packed_attention, tensors, cu([50]))
 
 
-@pytest.mark.parametrize("place", [place for place in PLACES if place in CUDA])
+@pytest.mark.parametrize("place", ON_DEVICES)
 def test_devices_clamp_what_they_read(place):
     """Kernels on a device cannot refuse cu_seqlens that lie: they stay within the tensors."""
     torch.manual_seed(0)
@@ -210,9 +220,11 @@ def test_same_bits_on_every_call_and_for_every_number_of_threads(place, dtype):
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
-def test_stand_in_multiplies_bf16_pairs_as_the_instruction_does():
-    """Where both run here: the emulation that tests execute everywhere follows VDPBF16PS bit by bit."""
-    pair = [name for name in ("avx512_bf16", "standin16_bf16") if native.variants().get(name, (0, False))[1]]
+@pytest.mark.parametrize("isa", ["avx512_bf16", "amx_bf16"])
+def test_stand_in_multiplies_bf16_pairs_as_the_instruction_does(isa):
+    """Where both run here: the emulation that tests execute everywhere follows VDPBF16PS and TDPBF16PS bit by bit."""
+    stand_in = {"avx512_bf16": "standin16_bf16", "amx_bf16": "standin16_amx_bf16"}[isa]
+    pair = [name for name in (isa, stand_in) if native.variants().get(name, (0, False))[1]]
     tensors = inputs(130, 130, 2, 2, 64, torch.bfloat16)
     before = native.isa()
     outs = []
@@ -277,15 +289,15 @@ def test_bindings_check_again():
     q, k, v = inputs(9, 9, 4, 2, 32, torch.float32)
     out, log_sum_exp, lengths = torch.empty_like(q), torch.empty(4, 9), cu([9])
     with pytest.raises(ValueError, match=r"out: has shape \[8, 4, 32\]"):
-        native.packed_attention(q, k, v, out[:8], log_sum_exp, lengths, lengths, False, 1.0)
+        native.packed_attention(q, k, v, out[:8], log_sum_exp, lengths, lengths, False, 1.0, None)
     with pytest.raises(ValueError, match=r"log_sum_exp: has shape \[4, 8\]"):
-        native.packed_attention(q, k, v, out, log_sum_exp[:, :8].contiguous(), lengths, lengths, False, 1.0)
+        native.packed_attention(q, k, v, out, log_sum_exp[:, :8].contiguous(), lengths, lengths, False, 1.0, None)
     with pytest.raises(ValueError, match="q: dimension 2 has stride"):
-        native.packed_attention(q[:, :, ::2], k, v, out, log_sum_exp, lengths, lengths, False, 1.0)
+        native.packed_attention(q[:, :, ::2], k, v, out, log_sum_exp, lengths, lengths, False, 1.0, None)
     gradients = [torch.empty_like(x) for x in (q, k, v)]
     saved = (out, q, k, v, out, log_sum_exp, log_sum_exp.clone())
     for name, sums in (("grad_k", gradients), ("sum_k", [x.clone() for x in gradients])):
         short = [*gradients, *sums]
         short[1 if name == "grad_k" else 4] = gradients[1][:8]
         with pytest.raises(ValueError, match=rf"{name}: has shape \[8, 2, 32\]"):
-            native.packed_attention_backward(*saved, *short, lengths, lengths, False, 1.0)
+            native.packed_attention_backward(*saved, *short, lengths, lengths, False, 1.0, None)

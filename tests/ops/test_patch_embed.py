@@ -48,7 +48,7 @@ def test_still_image_is_two_equal_frames():
 
 
 def test_several_blocks_of_patches(place, monkeypatch):
-    monkeypatch.setattr(module, "BLOCK", 8)
+    monkeypatch.setattr(module, "BLOCK", {"cpu": 8, "cuda": 8})
     check_against_twin(ops.patch_embed, reference.patch_embed, case(21, 4, 1, torch.bfloat16))
 
 

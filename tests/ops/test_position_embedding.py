@@ -13,6 +13,7 @@ from tests.ops.conftest import (
     PLACES,
     check_against_twin,
     check_compiles,
+    check_large,
     check_same_bits,
     check_single_gradients,
     running_in,
@@ -72,6 +73,21 @@ def test_views_single_gradients_bits_and_threads(place):
     check_against_twin(ops.add_position_embedding, reference.add_position_embedding, tensors, grid_thw)
     check_single_gradients(ops.add_position_embedding, [x, table], grid_thw)
     check_same_bits(ops.add_position_embedding, [x, table], grid_thw)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_results_that_do_not_fit_in_the_cache(isa, dtype):
+    size = 4 // dtype.itemsize
+    (x, table), grid_thw = case(24, 512, [(4 * size, 40, 90)], dtype)
+    frames = grid_thw // torch.tensor([4, 1, 1])
+    add = lambda grid_thw: lambda x: ops.add_position_embedding(x, table, grid_thw)
+    check_large(add(grid_thw), [add(frames)] * 4, [x])
+
+
+def test_equal_images_are_as_one_of_many_frames(place):
+    """Their taps and lines are shared, and their gradients added before anything else."""
+    tensors, grid_thw = case(9, 40, [(1, 4, 10), (2, 4, 10), (1, 10, 4), (1, 4, 10)])
+    check_against_twin(ops.add_position_embedding, reference.add_position_embedding, tensors, grid_thw)
 
 
 def test_operator_is_well_formed():

@@ -13,6 +13,7 @@ from tests.ops.conftest import (
     PLACES,
     check_against_twin,
     check_compiles,
+    check_large,
     check_same_bits,
     check_single_gradients,
     running_in,
@@ -91,6 +92,17 @@ def test_single_gradients_bits_and_threads(place, name, activations, weights):
     tensors = inputs(300, 130, activations, weights, torch.float32)
     check_single_gradients(getattr(ops, name), tensors, EPS)
     check_same_bits(getattr(ops, name), tensors, EPS)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_results_that_do_not_fit_in_the_cache(isa, dtype):
+    torch.manual_seed(0)
+    x, residual, post_weight, weight = inputs(14 * 1024 // dtype.itemsize, 1024, 2, 2, dtype)
+    norm = lambda x: ops.rms_norm(x, weight, EPS)
+    add = lambda x, residual: ops.add_rms_norm(x, residual, weight, EPS)
+    sandwich = lambda x, residual: ops.sandwich_norm(x, residual, post_weight, weight, EPS)
+    for operator, tensors in ((norm, [x]), (add, [x, residual]), (sandwich, [x, residual])):
+        check_large(operator, [operator] * 4, tensors)
 
 
 @pytest.mark.parametrize(("name", "activations", "weights"), OPERATORS)

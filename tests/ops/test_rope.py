@@ -13,6 +13,7 @@ from tests.ops.conftest import (
     PLACES,
     check_against_twin,
     check_compiles,
+    check_large,
     check_same_bits,
     check_single_gradients,
     error,
@@ -125,6 +126,17 @@ def test_single_gradients_bits_and_threads(place):
     tensors, rest = text_case(300, 64, 32, count=4)
     check_single_gradients(ops.rope_3d, tensors, *rest)
     check_same_bits(ops.rope_3d, tensors, *rest)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_results_that_do_not_fit_in_the_cache(isa, dtype):
+    size = 4 // dtype.itemsize  # 4 frames of 32 x 28 patches, or twice as many
+    tensors = [heads(4 * 896 * size, 8, 128, dtype), heads(4 * 896 * size, 8, 128, dtype)]
+    by_grid = lambda *rows: lambda q, k: ops.rope_2d(q, k, grids(rows), 10000.0)
+    check_large(by_grid((4 * size, 32, 28)), [by_grid((size, 32, 28))] * 4, tensors)
+    positions = torch.randint(0, 3000, (3, len(tensors[0])))
+    by_place = lambda places: lambda q, k: ops.rope_3d(q, k, places, (8, 12, 12), 64, 10000.0)
+    check_large(by_place(positions), [by_place(part) for part in positions.chunk(4, dim=1)], tensors)
 
 
 def test_operators_are_well_formed():

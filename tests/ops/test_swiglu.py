@@ -13,6 +13,7 @@ from tests.ops.conftest import (
     PLACES,
     check_against_twin,
     check_compiles,
+    check_large,
     check_same_bits,
     running_in,
 )
@@ -48,6 +49,11 @@ def test_leading_dimensions_and_strides_are_free(place):
 
 def test_same_bits_for_every_number_of_threads(place):
     check_same_bits(ops.swiglu, [torch.randn(300, 258)])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_results_that_do_not_fit_in_the_cache(isa, dtype):
+    check_large(ops.swiglu, [ops.swiglu] * 4, [torch.randn(14 * 1024 // dtype.itemsize, 2048, dtype=dtype)])
 
 
 def test_operator_is_well_formed():

@@ -1,4 +1,4 @@
-"""Reading: graded by edits, with nothing for several readings, look-alikes or chance."""
+"""Reading: graded by edits, with nothing for several readings, look-alikes or the question."""
 
 import pytest
 
@@ -17,8 +17,8 @@ from glm4v.rewards import verify
         ("123456", "12345", 1 - 1 / 6),
         ("open", "OPEN", 0.0),
         ("12", "12345", 0.4),
-        ("1", "12345", 0.0),
-        ("54321", "12345", 0.0),
+        ("1", "12345", 0.2),
+        ("54321", "12345", 0.2),
         ("78", "7", 0.0),
         ("12345 or 12346", "12345", 0.0),
         ("0-9", "57", 0.0),
@@ -33,4 +33,5 @@ def test_rewards(prediction: str, truth: str, reward: float) -> None:
 
 def test_the_question_is_not_the_text() -> None:
     assert verify("ocr", "Read the text", "Read the rules", "Read the text.") == 0.0
-    assert verify("ocr", "Read the rule", "Read the rules", "Read the text.") == pytest.approx(11 / 12)
+    assert verify("ocr", "Read the rules", "Read the rules", "Read the rules") == 1.0
+    assert verify("ocr", "Heed the rules", "Read the rules", "Read the text.") == pytest.approx(1 - 2 / 12)

@@ -8,7 +8,7 @@ from glm4v.data import Processor
 from glm4v.model import Glm4v
 from glm4v.rl.pool import Pool
 from glm4v.rl.recipe import RolloutSection
-from glm4v.rl.rollout import Rollouts, roll_out
+from glm4v.rl.rollout import OwnEngine, Rollouts, roll_out
 
 NUMBERS = [39, 0, 20]  # of the pool; the first and the last want what the model never writes
 
@@ -24,7 +24,7 @@ def ask(bandit, processor):
     ) -> Rollouts:
         settings = RolloutSection(responses=6, max_new_tokens=10).model_copy(update=changes)
         problems, prompts = [pool[n] for n in NUMBERS], [pool.prompt(n) for n in NUMBERS]
-        return roll_out(model, processor, problems, prompts, NUMBERS, settings, verifier, seed)
+        return roll_out(OwnEngine.of(model, processor), processor, problems, prompts, NUMBERS, settings, verifier, seed)
 
     return ask
 
@@ -91,7 +91,8 @@ def test_a_think_that_the_template_wrote_counts(ask, bandit, tmp_path):
     assert processor.decode(prompt.input_ids).endswith("<think>")
     model = Glm4v.from_pretrained(bandit / "model")
     settings = RolloutSection(responses=16, max_new_tokens=10)
-    responses = roll_out(model, processor, [pool[0]], [prompt], [0], settings, None, 0).groups[0].responses
+    backend = OwnEngine.of(model, processor)
+    responses = roll_out(backend, processor, [pool[0]], [prompt], [0], settings, None, 0).groups[0].responses
     assert all(response.text.startswith("<think>") for response in responses)
     assert all(response.text.count("<think>") == 1 for response in responses if response.answer)
     assert any(response.answer for response in responses)

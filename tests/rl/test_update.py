@@ -11,7 +11,7 @@ from glm4v.rl.advantage import group_advantages
 from glm4v.rl.batching import Batch, micro_batch, plan
 from glm4v.rl.pool import Pool
 from glm4v.rl.recipe import RlcsRecipe
-from glm4v.rl.rollout import Group, roll_out
+from glm4v.rl.rollout import Group, OwnEngine, roll_out
 from glm4v.rl.update import PolicyUpdate
 from glm4v.train.distributed import Engine
 
@@ -33,8 +33,8 @@ class World:
         numbers = list(range(16))
         problems = [self.pool[number] for number in numbers]
         prompts = [self.pool.prompt(number) for number in numbers]
-        model, rollout = self.engine.model, self.recipe.rollout
-        return roll_out(model, self.processor, problems, prompts, numbers, rollout, None, seed=1).groups
+        backend, rollout = OwnEngine.of(self.engine.model, self.processor), self.recipe.rollout
+        return roll_out(backend, self.processor, problems, prompts, numbers, rollout, None, seed=1).groups
 
     def log_prob_gap(self) -> float:
         """Largest difference of trainer and rollout log-probs over sampled tokens; forced ones must be 0 in both."""

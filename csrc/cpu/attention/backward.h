@@ -56,7 +56,7 @@ class BackwardBlock {
         first_key_(first_key),
         head_dim_(sequence.a.head_dim),
         padded_(round_up(head_dim_, W)),
-        units_(head_dim_ / kDepth<T>),
+        units_(units_of<T>(head_dim_)),
         keys_(kBlockKeys * units_),
         values_(kBlockKeys * units_),
         stacked_keys_(kBlockKeys / kDepth<T> * padded_),
@@ -71,6 +71,7 @@ class BackwardBlock {
   // Adds what these rows and keys give to their gradients. The first block to come to a row or key begins its sum, the
   // last one rounds it to the gradient's type.
   void run(int64_t first_row) {
+    const TileRegisters tile_registers;
     count_ = static_cast<int>(least(sequence_.keys - first_key_, kBlockKeys));
     const int64_t end = least(first_row + kBlockRows, sequence_.rows());
     const bool first = first_row == 0 || sequence_.visible(first_row - 1) <= first_key_, last = end == sequence_.rows();
@@ -136,7 +137,8 @@ class BackwardBlock {
     for (int r = 0; r < count; ++r)
       begin(first, sequence_.b.q, sequence_.row_offset(first_row + r), &grad_queries_[r * padded_]);
     const int seen = static_cast<int>(least(visible - first_key_, count_));
-    for (int key = 0; key < seen; key += kTile) run_tile(key, static_cast<int>(least(seen - key, kTile)), count);
+    for (int key = 0; key < seen; key += kTile)
+      run_tile(key, static_cast<int>(least(round_up(seen - key, kStep<T>), kTile)), count);
     for (int r = 0; r < count; ++r)
       finish(last, sequence_.b.q, sequence_.row_offset(first_row + r), &grad_queries_[r * padded_]);
   }
@@ -144,7 +146,7 @@ class BackwardBlock {
   // Keys are the rows of the scores here and queries lie along the lanes: P^T and dS^T come out as the left operands of
   // dV and dK.
   void run_tile(int key, int keys, int rows) {
-    const int lanes = round_up(rows, W), depth = (rows + kDepth<T> - 1) / kDepth<T>;
+    const int lanes = round_up(rows, kLaneStep<T>), depth = (rows + kDepth<T> - 1) / kDepth<T>;
     alignas(64) float scores[kTile * kTile], grads[kTile * kTile];
     multiply(keys, lanes, units_, Left<Unit<T>>{&keys_[key * units_], units_, 1}, {queries_across_.get(), kTile},
              {scores, kTile, false});

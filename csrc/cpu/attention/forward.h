@@ -13,6 +13,10 @@ namespace {
 // Rows taken together: 32 register blocks share the cost of laying out a tile of keys.
 constexpr int kQueryRows = 192;
 
+// Of these, rows whose scores are computed at once.
+template <typename T>
+constexpr int kScoreRows = kStep<T> > 1 ? kStep<T> : kRegisterRows;
+
 template <typename T>
 struct QueryRows {
   int count = 0;
@@ -28,9 +32,10 @@ class ForwardTile {
   ForwardTile(int head_dim, float scale)
       : head_dim_(head_dim),
         padded_(round_up(head_dim, W)),
+        units_(units_of<T>(head_dim)),
         scale_(scale * kLog2E),
-        queries_(kQueryRows * head_dim / kDepth<T>),
-        keys_(head_dim / kDepth<T> * kTile),
+        queries_(kQueryRows * units_),
+        keys_(units_ * kTile),
         values_(kTile / kDepth<T> * padded_),
         width_(padded_ + W),
         sums_(kQueryRows * width_) {}
@@ -38,6 +43,7 @@ class ForwardTile {
   // locate(first, count, keys, values) says where the keys and values from `first` on lie.
   template <typename Locate>
   void attend(const QueryRows<T>& rows, Locate&& locate) {
+    const TileRegisters tile_registers;
     fetch(0, static_cast<int>(least(rows.keys[rows.count - 1], kTile)), locate);
     copy_rows(rows.query, rows.count, head_dim_, queries_.get());
     for (int r = 0; r < rows.count; ++r) softmax_[r] = {};
@@ -47,7 +53,7 @@ class ForwardTile {
       const int count = static_cast<int>(least(keys - first, kTile));
       fetch(first + kTile, static_cast<int>(least(keys - first - kTile, kTile)), locate);
       lay_out(first, count, locate);
-      for (int r = 0; r < rows.count; r += kRegisterRows) attend_block(rows, r, first, count);
+      for (int r = 0; r < rows.count; r += kScoreRows<T>) attend_block(rows, r, first, count);
     }
     for (int r = 0; r < rows.count; ++r) finish(rows, r);
   }
@@ -74,18 +80,18 @@ class ForwardTile {
 
   // One block of rows against one tile of keys; scores and probabilities stay in the first-level cache.
   void attend_block(const QueryRows<T>& rows, int first_row, int64_t first_key, int tile_keys) {
-    const int count = rows.count - first_row < kRegisterRows ? rows.count - first_row : kRegisterRows;
+    const int count = static_cast<int>(least(rows.count - first_row, kScoreRows<T>));
     const auto visible = [&](int r) {
       const int64_t seen = rows.keys[first_row + r] - first_key;
       return static_cast<int>(seen < tile_keys ? seen : tile_keys);
     };
     const int most = visible(count - 1);
     if (most <= 0) return;
-    const int columns = round_up(most, W), units = head_dim_ / kDepth<T>;
-    alignas(64) float scores[kRegisterRows * kTile];
-    alignas(64) Unit<T> probabilities[kRegisterRows * kTile / kDepth<T>];
+    const int columns = round_up(most, kLaneStep<T>);
+    alignas(64) float scores[kScoreRows<T> * kTile];
+    alignas(64) Unit<T> probabilities[kScoreRows<T> * kTile / kDepth<T>];
 
-    multiply(count, columns, units, Left<Unit<T>>{&queries_[first_row * units], units, 1}, {keys_.get(), kTile},
+    multiply(count, columns, units_, Left<Unit<T>>{&queries_[first_row * units_], units_, 1}, {keys_.get(), kTile},
              {scores, kTile, false});
     for (int r = 0; r < count; ++r)
       softmax_[first_row + r].add(scores + r * kTile, visible(r), columns, scale_,
@@ -104,7 +110,7 @@ class ForwardTile {
       *rows.log_sum_exp[r] = empty ? -kInfinity : softmax_[r].maximum * kLn2 + __builtin_logf(sum);
   }
 
-  int head_dim_, padded_;
+  int head_dim_, padded_, units_;
   float scale_;
   Scratch<Unit<T>> queries_, keys_, values_;
   int width_;            // of a row of sums: values, then W lanes of the sum of probabilities

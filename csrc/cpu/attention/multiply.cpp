@@ -1,7 +1,7 @@
 // Register blocks of the product of tiles: one broadcast element of A times a few vectors of B, summed in registers.
 #include "multiply.h"
 
-#include "../simd.h"
+#include "multiply_tiles.h"
 
 namespace glm4v::GLM4V_ISA {
 namespace {
@@ -60,7 +60,18 @@ void multiply(int rows, int columns, int depth, Left<float> a, Right<float> b, R
 }
 
 void multiply(int rows, int columns, int depth, Left<uint32_t> a, Right<uint32_t> b, Result c) {
-  if constexpr (kNativeBf16) multiply_tile(rows, columns, depth, a, b, c);
+  if constexpr (kTileRegisters)
+    multiply_on_tiles(rows, columns, depth, a, b, c);
+  else if constexpr (kNativeBf16)
+    multiply_tile(rows, columns, depth, a, b, c);
+}
+
+TileRegisters::TileRegisters() {
+  if constexpr (kTileRegisters) configure_tiles();
+}
+
+TileRegisters::~TileRegisters() {
+  if constexpr (kTileRegisters) release_tiles();
 }
 
 }  // namespace glm4v::GLM4V_ISA

@@ -25,9 +25,19 @@ struct Result {
   bool accumulate;  // else what was there is overwritten
 };
 
+// Sets up this thread's tile registers, where the variant has them, for products of bf16 in its scope.
+class TileRegisters {
+ public:
+  TileRegisters();
+  ~TileRegisters();
+  TileRegisters(const TileRegisters&) = delete;
+  TileRegisters& operator=(const TileRegisters&) = delete;
+};
+
 constexpr int kRegisterRows = 6;  // rows of a register block: tiles are best cut into multiples of it
 
-// columns is a multiple of W; depth counts units (tiles.h): floats, or pairs of bf16.
+// columns is a multiple of W; depth counts units (tiles.h): floats, or pairs of bf16. On tile registers pairs are
+// multiplied up to the next multiple of 16 in rows and in depth, where A and B are to hold zeros and C has room.
 void multiply(int rows, int columns, int depth, Left<float> a, Right<float> b, Result c);
 void multiply(int rows, int columns, int depth, Left<uint32_t> a, Right<uint32_t> b, Result c);
 

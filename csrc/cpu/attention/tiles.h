@@ -23,6 +23,19 @@ constexpr int kDepth = kPairs<T> ? 2 : 1;  // elements a unit
 template <typename T>
 using Unit = std::conditional_t<kPairs<T>, uint32_t, float>;
 
+// Rows and elements of depth that a product takes together: operands are zero up to the next multiple.
+template <typename T>
+constexpr int kStep = kTileRegisters && kPairs<T> ? 32 : 1;
+
+// The same for what lies along the lanes.
+template <typename T>
+constexpr int kLaneStep = kStep<T> > W ? kStep<T> : W;
+
+template <typename T>
+constexpr int units_of(int columns) {
+  return round_up(columns, kStep<T>) / kDepth<T>;
+}
+
 // The elements that units hold, in the type in which a product takes them.
 template <typename T>
 inline auto* elements(Unit<T>* units) {
@@ -41,10 +54,11 @@ inline U32 load_units(const T* p, int n) {
 inline void store_units(float* p, U32 v) { store(p, (F32)v); }
 inline void store_units(uint32_t* p, U32 v) { store(p, v); }
 
-// [count, columns] -> [count, columns / kDepth] units.
+// [count, columns] -> [count, units_of(columns)].
 template <typename T>
 void copy_rows(const T* const* rows, int count, int columns, Unit<T>* out) {
-  const int units = columns / kDepth<T>;
+  const int units = units_of<T>(columns);
+  if constexpr (kStep<T> > 1) __builtin_memset(out, 0, sizeof(*out) * units * round_up(count, kStep<T>));
   for (int r = 0; r < count; ++r) {
     if constexpr (kPairs<T>)
       __builtin_memcpy(out + r * units, rows[r], sizeof(T) * columns);
@@ -56,15 +70,15 @@ void copy_rows(const T* const* rows, int count, int columns, Unit<T>* out) {
 // [count, columns] -> [count / kDepth, stride] units, zero from count and from columns on: rows are the depth.
 template <typename T>
 void stack_rows(const T* const* rows, int count, int columns, Unit<T>* out, int stride) {
-  for (int r = 0; r < count; r += kDepth<T>)
+  for (int r = 0; r < round_up(count, kStep<T>); r += kDepth<T>)
     for (int i = 0; i < stride; i += W) {
       const int n = columns - i < W ? columns - i : W;
+      const auto row = [&](int j) { return j < count ? load_some(rows[j] + i, n) : F32{}; };
       Unit<T>* const at = out + r / kDepth<T> * stride + i;
-      const F32 row = load_some(rows[r] + i, n);
       if constexpr (kPairs<T>)
-        store(at, pairs(row, r + 1 < count ? load_some(rows[r + 1] + i, n) : F32{}));
+        store(at, pairs(row(r), row(r + 1)));
       else
-        store(at, row);
+        store(at, row(r));
     }
 }
 
@@ -80,18 +94,18 @@ inline void transpose(U32* v) {
   }
 }
 
-// [count, columns] -> [columns / kDepth, kTile] units, zero from count to the next multiple of W: columns are the
+// [count, columns] -> [units_of(columns), kTile], zero from count to the next multiple of kLaneStep: columns are the
 // depth.
 template <typename T>
 void transpose_rows(const T* const* rows, int count, int columns, Unit<T>* out) {
-  const int units = columns / kDepth<T>;
-  for (int first = 0; first < count; first += W)
+  const int units = columns / kDepth<T>, padded = units_of<T>(columns);
+  for (int first = 0; first < round_up(count, kLaneStep<T>); first += W)
     for (int u = 0; u < units; u += W) {
       const int n = units - u < W ? units - u : W;
       U32 block[W];
       for (int i = 0; i < W; ++i) block[i] = first + i < count ? load_units(rows[first + i] + u * kDepth<T>, n) : U32{};
       transpose(block);
-      for (int i = 0; i < n; ++i) store_units(out + (u + i) * kTile + first, block[i]);
+      for (int i = 0; i < least(padded - u, W); ++i) store_units(out + (u + i) * kTile + first, block[i]);
     }
 }
 

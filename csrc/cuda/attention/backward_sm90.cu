@@ -379,17 +379,13 @@ struct BackwardSm90 {
   };
 };
 
-template <int kTile>
-TileList list_in(void* workspace, int64_t tokens, int64_t sequences) {
-  return {static_cast<int32_t*>(workspace), TileList::capacity_for(tokens, sequences, kTile)};
-}
-
 template <typename T, int kD, bool kOfKeys>
-Error launch_backward(const PackedAttentionBackward& b, void* workspace, Stream stream) {
+Error launch_backward(const PackedAttentionBackward& b, Stream stream) {
   using Kernel = BackwardSm90<T, kD, kOfKeys>;
   const PackedAttention& a = b.forward;
   const Lengths lengths{a.cu_seqlens_q, a.cu_seqlens_k, a.sequences, a.queries, a.keys};
-  const TileList list = list_in<Kernel::kHeld>(workspace, kOfKeys ? a.keys : a.queries, a.sequences);
+  const int64_t tokens = kOfKeys ? a.keys : a.queries;
+  const TileList list{static_cast<int32_t*>(a.workspace), TileList::capacity_for(tokens, a.sequences, Kernel::kHeld)};
   BackwardArguments arguments{{}, {}, b, lengths, list, a.scale * kLog2E};
   Error error = nullptr;
   for (int i = 0; i < 2 && !error; ++i) {
@@ -405,23 +401,18 @@ Error launch_backward(const PackedAttentionBackward& b, void* workspace, Stream 
   return error ? error : launch<Kernel>({blocks}, Kernel::kBytes, stream, arguments);
 }
 
-// The list of key tiles, then that of query tiles.
-int64_t bytes_of_key_tiles(const PackedAttention& a) {
-  return TileList::bytes(TileList::capacity_for(a.keys, a.sequences, 64));
-}
-
+// One after the other on the stream, so that one list of tiles after the other has the workspace.
 template <typename T, int kD>
-Error launch_both(const PackedAttentionBackward& b, void* workspace, Stream stream) {
-  void* const second = static_cast<uint8_t*>(workspace) + bytes_of_key_tiles(b.forward);
-  const Error error = launch_backward<T, kD, true>(b, workspace, stream);
-  return error ? error : launch_backward<T, kD, false>(b, second, stream);
+Error launch_both(const PackedAttentionBackward& b, Stream stream) {
+  const Error error = launch_backward<T, kD, true>(b, stream);
+  return error ? error : launch_backward<T, kD, false>(b, stream);
 }
 
 template <typename T>
-Error choose_backward(const PackedAttentionBackward& b, void* workspace, Stream stream) {
-  if (b.forward.head_dim <= 64) return launch_both<T, 64>(b, workspace, stream);
-  if (b.forward.head_dim <= 128) return launch_both<T, 128>(b, workspace, stream);
-  return launch_both<T, 256>(b, workspace, stream);
+Error choose_backward(const PackedAttentionBackward& b, Stream stream) {
+  if (b.forward.head_dim <= 64) return launch_both<T, 64>(b, stream);
+  if (b.forward.head_dim <= 128) return launch_both<T, 128>(b, stream);
+  return launch_both<T, 256>(b, stream);
 }
 
 }  // namespace
@@ -431,14 +422,12 @@ bool takes_sm90(const PackedAttentionBackward& b) {
          whole_vectors(0, b.q.out, b.k.out, b.v.out, b.k.sum, b.v.sum);
 }
 
-int64_t workspace_sm90(const PackedAttentionBackward& b) {
-  const PackedAttention& a = b.forward;
-  return bytes_of_key_tiles(a) + TileList::bytes(TileList::capacity_for(a.queries, a.sequences, 64));
+int64_t attention_workspace(const PackedAttention& a) {
+  return TileList::bytes(TileList::capacity_for(a.queries > a.keys ? a.queries : a.keys, a.sequences, 64));
 }
 
-Error packed_attention_backward_sm90(const PackedAttentionBackward& b, void* workspace, Stream stream) {
-  return b.forward.dtype == DType::bf16 ? choose_backward<bf16>(b, workspace, stream)
-                                        : choose_backward<fp16>(b, workspace, stream);
+Error packed_attention_backward_sm90(const PackedAttentionBackward& b, Stream stream) {
+  return b.forward.dtype == DType::bf16 ? choose_backward<bf16>(b, stream) : choose_backward<fp16>(b, stream);
 }
 
 }  // namespace glm4v::cuda

@@ -235,8 +235,8 @@ struct ForwardSm90 {
         for (int i = 2 * r; i < kKeys / 2; i += 4) largest = fmaxf(largest, fmaxf(s[i], s[i + 1]));
         largest = fmaxf(largest, shuffle_xor(largest, 1));
         largest = fmaxf(largest, shuffle_xor(largest, 2));
-        const float shift = largest == -kInfinity ? 0.0f : largest * a.scale_log2;
-        factor[r] = exp2_fast(maximum[r] * a.scale_log2 - shift);
+        const float anchor = largest == -kInfinity ? 0.0f : largest, shift = anchor * a.scale_log2;
+        factor[r] = exp2_fast((maximum[r] - anchor) * a.scale_log2);  // 1 where both are equal
         maximum[r] = largest;
         sum[r] *= factor[r];
 #pragma unroll
@@ -272,8 +272,8 @@ struct ForwardSm90 {
 };
 
 template <typename Kernel>
-Error launch_forward(const PackedAttention& a, void* workspace, Stream stream) {
-  const TileList list{static_cast<int32_t*>(workspace),
+Error launch_forward(const PackedAttention& a, Stream stream) {
+  const TileList list{static_cast<int32_t*>(a.workspace),
                       TileList::capacity_for(a.queries, a.sequences, Kernel::kQueries)};
   const Lengths lengths{a.cu_seqlens_q, a.cu_seqlens_k, a.sequences, a.queries, a.keys};
   ForwardArguments arguments{{}, {}, {}, a, lengths, list, a.scale * 1.44269504f};
@@ -287,11 +287,11 @@ Error launch_forward(const PackedAttention& a, void* workspace, Stream stream) {
 
 // Tiles of keys as large as registers and shared memory allow; under a causal mask smaller ones waste less.
 template <typename T>
-Error choose_forward(const PackedAttention& a, void* workspace, Stream stream) {
-  if (a.head_dim <= 64) return launch_forward<ForwardSm90<T, 64, 128>>(a, workspace, stream);
-  if (a.head_dim > 128) return launch_forward<ForwardSm90<T, 256, 80>>(a, workspace, stream);
-  if (a.causal) return launch_forward<ForwardSm90<T, 128, 128>>(a, workspace, stream);
-  return launch_forward<ForwardSm90<T, 128, 176>>(a, workspace, stream);
+Error choose_forward(const PackedAttention& a, Stream stream) {
+  if (a.head_dim <= 64) return launch_forward<ForwardSm90<T, 64, 128>>(a, stream);
+  if (a.head_dim > 128) return launch_forward<ForwardSm90<T, 256, 80>>(a, stream);
+  if (a.causal) return launch_forward<ForwardSm90<T, 128, 128>>(a, stream);
+  return launch_forward<ForwardSm90<T, 128, 176>>(a, stream);
 }
 
 }  // namespace
@@ -300,18 +300,13 @@ bool takes_sm90(const PackedAttention& a) {
   const bool narrow = a.dtype == DType::bf16 || a.dtype == DType::f16;
   const bool addressable =
       (a.queries / 64 + a.sequences) * a.heads < 1 << 30 && (a.keys / 64 + a.sequences) * a.heads < 1 << 30;
-  return narrow && addressable && a.head_dim <= 256 && a.keys > 0 && a.scale > 0.0f &&
-         takes_tma(a.q, a.heads, a.head_dim) && takes_tma(a.k, a.kv_heads, a.head_dim) &&
+  return a.workspace && device_arch() == 90 && narrow && addressable && a.head_dim <= 256 && a.keys > 0 &&
+         a.scale > 0.0f && takes_tma(a.q, a.heads, a.head_dim) && takes_tma(a.k, a.kv_heads, a.head_dim) &&
          takes_tma(a.v, a.kv_heads, a.head_dim) && whole_vectors(0, a.out);
 }
 
-int64_t workspace_sm90(const PackedAttention& a) {
-  return TileList::bytes(TileList::capacity_for(a.queries, a.sequences, 64 * kConsumers));
-}
-
-Error packed_attention_sm90(const PackedAttention& a, void* workspace, Stream stream) {
-  return a.dtype == DType::bf16 ? choose_forward<bf16>(a, workspace, stream)
-                                : choose_forward<fp16>(a, workspace, stream);
+Error packed_attention_sm90(const PackedAttention& a, Stream stream) {
+  return a.dtype == DType::bf16 ? choose_forward<bf16>(a, stream) : choose_forward<fp16>(a, stream);
 }
 
 }  // namespace glm4v::cuda

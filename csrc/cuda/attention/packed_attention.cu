@@ -2,6 +2,7 @@
 // running soft-max (FlashAttention-2, arXiv 2307.08691). Agrees with glm4v/ops/reference.py. Values come while their
 // keys are multiplied, and the next keys while values are; both loads start where no scores have to be kept in
 // registers.
+#include "attention_sm90.h"
 #include "epilogue.h"
 #include "scheduler.h"
 #include "shape.h"
@@ -106,6 +107,7 @@ Error launch_forward(const PackedAttention& a, Stream stream) {
 }  // namespace
 
 Error packed_attention(const PackedAttention& a, Stream stream) {
+  if (takes_sm90(a)) return packed_attention_sm90(a, stream);
   return for_float(a.dtype, [&](auto element) {
     return for_width(a.head_dim, [&](auto width) { return launch_forward<decltype(element), width>(a, stream); });
   });

@@ -4,6 +4,7 @@
 // Two kernels: one walks along queries for a tile of keys and keeps dK and dV, one walks along keys for a tile of
 // queries and keeps dQ. Scores are computed twice, seven products in place of five, but every sum is made in registers
 // in one order: the same bits every time, without atomics and without blocks that wait for each other.
+#include "attention_sm90.h"
 #include "epilogue.h"
 #include "scheduler.h"
 #include "shape.h"
@@ -326,26 +327,31 @@ struct AddParts {
 };
 
 template <typename T, int kWidth>
-Error launch_backward(const PackedAttentionBackward& a, Stream stream) {
+Error launch_gradients(const PackedAttentionBackward& a, Stream stream) {
   const PackedAttention& f = a.forward;
   using Queries = QueryGradient<T, kWidth>;
   using Keys = KeyGradient<T, kWidth>;
-  const int64_t rows = f.queries * f.heads, warps = Delta<T>::kThreads / 32;
-  if (const Error error = launch<Delta<T>>({(rows + warps - 1) / warps}, 0, stream, a)) return error;
   if (const Error error = launch<Queries>({query_tiles<Queries::kQueries>(f)}, Queries::kShared, stream, a))
     return error;
   const int64_t key_tiles = f.sequences ? slots_of<Keys::kKeys>(f.keys, f.sequences) * f.kv_heads * a.parts : 0;
-  if (const Error error = launch<Keys>({key_tiles, Keys::kTogether ? 1 : 2}, Keys::kShared, stream, a)) return error;
+  return launch<Keys>({key_tiles, Keys::kTogether ? 1 : 2}, Keys::kShared, stream, a);
+}
+
+template <typename T>
+Error launch_backward(const PackedAttentionBackward& a, Stream stream) {
+  const int64_t rows = a.forward.queries * a.forward.heads, warps = Delta<T>::kThreads / 32;
+  if (const Error error = launch<Delta<T>>({(rows + warps - 1) / warps}, 0, stream, a)) return error;
+  const auto launch_sm80 = [&](auto width) { return launch_gradients<T, width>(a, stream); };
+  const Error error =
+      takes_sm90(a) ? packed_attention_backward_sm90(a, stream) : for_width(a.forward.head_dim, launch_sm80);
+  if (error) return error;
   return a.k.sum ? launch<AddParts<T>>({AddParts<T>::blocks(a), 2}, 0, stream, a) : nullptr;
 }
 
 }  // namespace
 
 Error packed_attention_backward(const PackedAttentionBackward& a, Stream stream) {
-  return for_float(a.forward.dtype, [&](auto element) {
-    return for_width(a.forward.head_dim,
-                     [&](auto width) { return launch_backward<decltype(element), width>(a, stream); });
-  });
+  return for_float(a.forward.dtype, [&](auto element) { return launch_backward<decltype(element)>(a, stream); });
 }
 
 }  // namespace glm4v::cuda

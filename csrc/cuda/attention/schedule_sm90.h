@@ -44,7 +44,7 @@ struct TileList {
   int64_t capacity;
 
   static int64_t capacity_for(int64_t tokens, int64_t sequences, int tile) { return tokens / tile + sequences; }
-  static int64_t bytes(int64_t capacity) { return round_up(16 + 8 * capacity, 256); }
+  static int64_t bytes(int64_t capacity) { return 16 + 8 * capacity; }
 
   DEVICE int* counter() const { return scratch; }
   DEVICE int* count() const { return scratch + 1; }

@@ -32,8 +32,9 @@ struct RunningSoftmax {
         for (int n = 0; n < kN; ++n) most = larger(larger(scores[m][n][2 * half], scores[m][n][2 * half + 1]), most);
         most = larger(shuffle_xor(most, 1), most);
         most = larger(shuffle_xor(most, 2), most);
-        const float shift = most == -kInfinity ? 0.0f : most * scale_log2;  // of a row that has seen no key yet
-        const float fading = exp2_fast(maximum[m][half] * scale_log2 - shift);
+        const float anchor = most == -kInfinity ? 0.0f : most;  // of a row that has seen no key yet
+        const float shift = anchor * scale_log2;
+        const float fading = exp2_fast((maximum[m][half] - anchor) * scale_log2);  // 1 where both are equal
         maximum[m][half] = most;
         float total = sum[m][half] * fading;
 #pragma unroll

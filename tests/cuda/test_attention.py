@@ -1,5 +1,7 @@
-"""The sm_90a kernels of packed_attention in the emulator, forward and backward, against the float64 twin."""
+"""packed_attention's CUDA kernels on shapes that their tiles, rings and lists of tiles depend on, against the float64
+twin: in the emulator and on a GPU, those for sm_90a and those for sm_80."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -8,10 +10,19 @@ import torch
 from torch import Tensor
 
 import glm4v._cuda_emulator as emulator
+from glm4v import ops
 from glm4v.ops import reference
-from tests.ops.conftest import TOLERANCE, error
+from tests.ops.conftest import TOLERANCE, error, running_in
+from tests.ops.test_packed_attention import ON_DEVICES
 
-probes = emulator.probes
+
+@pytest.fixture(params=ON_DEVICES)
+def place(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Whatever a kernel forgets to write is NaN."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    with running_in(request.param):
+        yield request.param
+    torch.use_deterministic_algorithms(False)
 
 
 @dataclass(frozen=True)
@@ -25,8 +36,12 @@ class Case:
     width: int
     causal: bool = False
     dtype: torch.dtype = torch.bfloat16
-    parts: int = 1
-    scale: float = 0.2
+
+    def __str__(self) -> str:
+        mask = " causal" if self.causal else ""
+        return (
+            f"{sum(self.queries)}x{sum(self.keys)} of {len(self.keys)}, {self.heads}/{self.kv_heads}x{self.width}{mask}"
+        )
 
     def tensors(self) -> list[Tensor]:
         """q, k, v and the gradient of the output."""
@@ -38,32 +53,21 @@ class Case:
         return [torch.tensor([0, *accumulate(lengths)], dtype=torch.int32) for lengths in (self.queries, self.keys)]
 
     def wanted(self) -> list[Tensor]:
-        *inputs, grad = (t.double() for t in self.tensors())
-        out = reference.packed_attention(
-            *(t.requires_grad_() for t in inputs), *self.cu_seqlens(), self.causal, self.scale
-        )
-        return [out, *torch.autograd.grad(out, inputs, grad)]
+        """Output and gradients of q, k and v."""
+        return self.run(reference.packed_attention, [t.double() for t in self.tensors()])
 
     def got(self, tensors: list[Tensor] | None = None) -> list[Tensor]:
-        """Output and gradients; whatever a kernel forgets to write is NaN."""
-        *inputs, grad = tensors or self.tensors()
-        arguments = (*self.cu_seqlens(), self.causal, self.scale)
-        out, log_sum_exp = nan(grad), torch.full((self.heads, len(grad)), torch.nan)
-        probes.packed_attention_sm90(0, *inputs, out, log_sum_exp, *arguments)
-        delta = (grad.float() * out.float()).sum(-1).T.contiguous()
-        grads = [nan(x) for x in inputs]
-        sums = [torch.full((self.parts, *x.shape), torch.nan) if self.parts > 1 else None for x in inputs[1:]]
-        probes.packed_attention_backward_sm90(0, grad, *inputs, out, log_sum_exp, delta, *grads, *sums, *arguments)
-        grads[1:] = [x if s is None else s.sum(0) for x, s in zip(grads[1:], sums, strict=True)]
-        return [out, *grads]
+        return self.run(ops.packed_attention, tensors or self.tensors())
 
-    def check(self, tensors: list[Tensor] | None = None) -> None:
-        for name, got, want in zip(("out", "q", "k", "v"), self.got(tensors), self.wanted(), strict=True):
+    def run(self, operator: Callable[..., Tensor], tensors: list[Tensor]) -> list[Tensor]:
+        *inputs, grad = (t.detach() for t in tensors)
+        inputs = [t.requires_grad_() for t in inputs]
+        out = operator(*inputs, *self.cu_seqlens(), self.causal, 0.2)
+        return [out, *torch.autograd.grad(out, inputs, grad)]
+
+    def check(self) -> None:
+        for name, got, want in zip(("out", "q", "k", "v"), self.got(), self.wanted(), strict=True):
             assert error(got, want, floor=0.3) <= TOLERANCE[self.dtype], name
-
-
-def nan(x: Tensor) -> Tensor:
-    return torch.full(x.shape, torch.nan, dtype=x.dtype)
 
 
 CASES = [
@@ -75,16 +79,23 @@ CASES = [
     Case((40, 7), (9, 0), 3, 3, 96, causal=True),  # and queries that see none
     Case((6, 130), (65, 170), 2, 1, 256),
     Case((6, 130), (65, 170), 2, 1, 256, causal=True),
-    Case((33,), (400,), 16, 1, 32, causal=True, parts=3),  # parts of 5, 5 and 6 heads
-    Case((20, 140), (20, 140), 2, 1, 72, causal=True, dtype=torch.float16, parts=2),
+    Case((33,), (400,), 9, 1, 32, causal=True),  # parts of 3 heads
+    Case((20, 140), (20, 140), 2, 1, 72, causal=True, dtype=torch.float16),
     Case((1,), (1,), 1, 1, 8),
     Case((3,) * 300, (3,) * 300, 1, 1, 64),  # more sequences than a block of the scheduler has threads
 ]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_forward_and_gradients(case):
+def test_forward_and_gradients(place, case):
     case.check()
+
+
+@pytest.mark.parametrize("place", [p for p in ON_DEVICES if "emulator" not in p], indirect=True)
+def test_thousands_of_tokens(place):
+    """Every block has several tiles, every ring goes round."""
+    for causal in (False, True):
+        Case((5000, 3, 1200), (5000, 700, 1200), 8, 2, 128, causal).check()
 
 
 SMALL = Case((150, 3), (370, 3), 1, 1, 64, causal=True)  # every ring goes round, more than one item
@@ -93,16 +104,19 @@ SMALL = Case((150, 3), (370, 3), 1, 1, 64, causal=True)  # every ring goes round
 @pytest.mark.parametrize("seed", range(8))
 def test_any_order_of_threads(seed):
     """Deliveries and threads in other orders: no deadlock, and the bits are the same."""
-    want = SMALL.got()
-    emulator.seed(seed)
-    assert all(torch.equal(a, b) for a, b in zip(SMALL.got(), want, strict=True))
+    with running_in("cuda emulator"):
+        want = SMALL.got()
+        emulator.seed(seed)
+        assert all(torch.equal(a, b) for a, b in zip(SMALL.got(), want, strict=True))
 
 
 def agrees() -> bool:
-    return all(error(a, b, floor=0.3) <= 0.02 for a, b in zip(SMALL.got(), SMALL.wanted(), strict=True))
+    with running_in("cuda emulator"):
+        got = SMALL.got()
+    return all(error(a, b, floor=0.3) <= 0.02 for a, b in zip(got, SMALL.wanted(), strict=True))
 
 
-def test_neighbours_may_hold_anything():
+def test_neighbours_may_hold_anything(place):
     """Tiles reach into the sequences behind: what is read of these is nothing even where it is not finite."""
     case = Case((70, 4, 130, 9), (100, 4, 40, 9), 2, 1, 128)
     tensors = case.tensors()
@@ -119,30 +133,10 @@ def test_neighbours_may_hold_anything():
             assert a[own].isfinite().all()
 
 
-def test_views_of_a_fused_projection():
+def test_views_of_a_fused_projection(place):
     case = Case((30, 60), (30, 60), 2, 2, 64, causal=True)
     *inputs, grad = case.tensors()
     fused = torch.stack(inputs, 1).unbind(1)
     assert fused[0].stride(0) == 3 * inputs[0].stride(0)
     for a, b in zip(case.got([*fused, grad]), case.got([*inputs, grad]), strict=True):
         assert torch.equal(a, b)
-
-
-def test_what_goes_to_the_kernels_for_sm_80():
-    lengths = torch.tensor([0, 8], dtype=torch.int32)
-
-    def takes(q: Tensor, k: Tensor, scale: float = 1.0) -> bool:
-        out, log_sum_exp = torch.empty(8, 2, q.shape[2], dtype=q.dtype), torch.empty(2, 8)
-        return bool(probes.takes_sm90(q, k, k, out, log_sum_exp, lengths, lengths, scale))
-
-    good = torch.zeros(8, 2, 64).bfloat16()
-    storage = torch.zeros(8 * 3 * 64 + 8).bfloat16()
-    assert takes(good, good)
-    assert takes(good, storage[8:].view(8, 3, 64)[:, :2])
-    assert not takes(good, storage[1 : 8 * 2 * 64 + 1].view(8, 2, 64)), "an address that is not a multiple of 16 bytes"
-    assert not takes(good, torch.zeros(8, 132).bfloat16()[:, :128].view(8, 2, 64)), "a stride that is not"
-    assert not takes(good, torch.zeros(1, 2, 64).bfloat16().expand(8, 2, 64)), "tokens that overlap"
-    assert not takes(good, good, scale=-1.0)
-    assert not takes(good, good, scale=0.0)
-    assert not takes(good.float(), good.float())
-    assert not takes(good, good[:0])
