@@ -8,7 +8,7 @@ from typing import Any
 
 from glm4v.data.files import Problem
 from glm4v.eval import image_paths
-from glm4v.rewards import judge
+from glm4v.rewards import verify
 from glm4v.rl.rollout import Group
 from glm4v.rl.sampler import Cell, Sampler
 
@@ -87,7 +87,7 @@ def _contradicting(texts: Counter[str], verifier: str, question: str | None) -> 
 
 def _accepts(verifier: str, prediction: str, truth: str, question: str | None) -> bool:
     try:
-        return judge(verifier, prediction, truth, question).reward >= FULL
+        return verify(verifier, prediction, truth, question) >= FULL
     except Exception:  # an answer need not be readable as a truth, and a user's verifier may raise what it likes
         return True
 
