@@ -33,6 +33,7 @@ HOW = (
     "them; every rollout that was drawn counts. Rewards are means over one sampled answer (temperature 1) to each "
     "held-out problem, by precise rules."
 )
+PARTIAL = " Seeds are missing: nothing can be concluded from this table, in which single seeds differ by noise alone."
 TARGET = (
     "Share: the rollouts (or updates) after which a method reaches the end of uniform sampling, over uniform's own; "
     "both sides are read off curves fitted to all seeds from the common start on. Range: a seed left out at a time. "
@@ -95,7 +96,8 @@ def _lead(summary: dict[str, Any]) -> str:
 
 def _parts(summary: dict[str, Any]) -> Iterator[Part]:
     for place, (title, found) in enumerate(summary["comparisons"].items()):
-        yield _comparison(title, found, "" if place else f" {TARGET}")
+        partial = any(len(method["seeds"]) < len(summary["scale"]["seeds"]) for method in found["methods"].values())
+        yield _comparison(title, found, (PARTIAL if partial else "") + ("" if place else f" {TARGET}"))
     if summary["precise"]:
         yield _precise(summary["precise"], summary["false alarms"])
     if summary["transfer"]:

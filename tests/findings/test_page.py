@@ -56,4 +56,5 @@ def test_markdown_and_its_plots(files):
     for plot in plots:
         assert ElementTree.fromstring(files[plot]).tag.endswith("svg")
     assert "open_ideas/as_published/seed_2" in files["findings.md"]
+    assert files["findings.md"].count("Seeds are missing") == 1  # of the open ideas, whose last runs are not there
     assert "hints that wake dead cells" in files["findings.md"]
