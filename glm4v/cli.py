@@ -97,6 +97,25 @@ def grade(
             typer.echo(grade(problems, model, rollout, reward=reward, seed=seed, on_progress=on_progress))
 
 
+@app.command()
+def findings(
+    out: Annotated[Path | None, typer.Option(help="Folder of all runs [runs/findings, runs/findings_quick].")] = None,
+    demo: Annotated[Path, typer.Option(help="The demo whose SFT model runs start from; made when absent.")] = Path(
+        "runs/demo"
+    ),
+    quick: Annotated[bool, typer.Option("--quick", help="One seed, three domains, ten minutes: no evidence.")] = False,
+    only: Annotated[int | None, typer.Option(min=1, max=3, help="The runs of this finding alone.")] = None,
+    rate: Annotated[float | None, typer.Option(help="A learning rate for all methods in place of tuning.")] = None,
+    docs: Annotated[Path | None, typer.Option(help="Folder that gets findings.md, plots and figures, too.")] = None,
+) -> None:
+    """Reproduce the report's three findings on the gym: run by run, and on from where it was stopped."""
+    with plain_errors():
+        from glm4v import findings
+
+        folder = out or Path("runs/findings_quick" if quick else "runs/findings")
+        typer.echo(findings.run(folder, demo, quick=quick, only=only, rate=rate, docs=docs))
+
+
 @app.command("eval")
 def evaluate(
     folder: Folder,

@@ -26,6 +26,7 @@ from glm4v.train.run import Interrupted, console
 from glm4v.train.start import load_model, load_processor
 
 SAMPLES = {"pretrain": 3000, "sft": 100, "rl": 1500, "validation": 50}  # a domain
+HELDOUT = 100  # problems a domain
 REHEARSAL = {"pretrain": 10, "sft": 10, "rl": 10, "validation": 5}
 REHEARSAL_STEPS = ["steps=2", "optim.warmup_steps=0", "data.max_tokens=1024"]
 HOME = "runs/demo"  # of the demo in its recipes
@@ -51,7 +52,7 @@ STAGES: dict[str, tuple[Any, Callable[[Any], Path], str]] = {
 }
 
 
-def run(out: Path, *, resume: bool = False, seed: int = 0, heldout: int = 100, rehearse: bool = False) -> Path:
+def run(out: Path, *, resume: bool = False, seed: int = 0, heldout: int = HELDOUT, rehearse: bool = False) -> Path:
     """Run the demo in the folder `out` and return the path of its report.
 
     Args:

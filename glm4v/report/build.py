@@ -9,6 +9,7 @@ import yaml
 
 from glm4v import __version__
 from glm4v.report.accuracy import accuracy
+from glm4v.report.anomaly import warnings
 from glm4v.report.curriculum import curriculum
 from glm4v.report.curves import loss_curves, rlcs_curves
 from glm4v.report.gallery import evaluation_gallery, sample_gallery
@@ -36,6 +37,7 @@ def build(folder: str | Path) -> Path:
     sections = [
         evaluation_tiles(shown) if shown else "",
         *(run_tiles(run) for run in runs if len(runs) == 1),
+        *(warnings(run) for run in runs),
         accuracy(shown),
         loss_curves(runs),
         *(rlcs_curves(run) + curriculum(run) for run in runs),

@@ -8,7 +8,7 @@ from glm4v.report.page import figure, grid, section
 from glm4v.report.run import Run
 from glm4v.report.svg import Line, legend, line_chart
 
-COLOURS = ("var(--accent)", "var(--control)", "var(--good)")
+COLOURS = ("var(--accent)", "var(--control)", "var(--good)", "var(--bad)")
 
 
 class Chart(NamedTuple):
@@ -113,10 +113,18 @@ def _domains(run: Run) -> str:
 
 def _verifiers(run: Run) -> str:
     names = dict.fromkeys(name.rpartition("/")[0] for name in run.names("verifier", depth=2))
-    charts = {name: ((f"{name}/hit", "accepted"), (f"{name}/no_answer", "no answer")) for name in names}
+    lines = (
+        ("hit", "accepted"),
+        ("no_answer", "no answer"),
+        ("differ", "contradicting"),
+        ("shared", "shared"),
+    )
+    charts = {name: tuple((f"{name}/{metric}", label) for metric, label in lines) for name in names}
     lead = (
         "Share of responses that each verifier accepted (reward 0.5 or more), and of those without one well-formed "
-        "answer. A verifier that suddenly accepts everything has been cheated."
+        "answer. Contradicting: pairs of accepted answers to one problem of which the verifier would refuse one, were "
+        "the other the truth; shared: pairs of the same answer accepted for different truths. Both should be near 0: "
+        "else the verifier is being cheated."
     )
     return _small_charts(run, "What the verifiers said", lead, charts)
 

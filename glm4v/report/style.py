@@ -51,6 +51,8 @@ svg .whisker { stroke: var(--ink); stroke-width: 1; opacity: 0.55; }
 .legend li { font-size: 13px; }
 .legend i { display: inline-block; width: 12px; height: 12px; border-radius: 3px; margin-right: 6px; }
 .legend i { vertical-align: -1px; }
+.warnings { border: 1px solid var(--bad); border-radius: 10px; padding: 14px 20px 14px 36px; margin: 0; }
+.warnings b { color: var(--bad); }
 .empty { color: var(--soft); font-style: italic; }
 .heats { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 230px), 1fr)); gap: 18px 14px; }
 table { border-collapse: separate; border-spacing: 2px; width: 100%; font-size: 12.5px; }

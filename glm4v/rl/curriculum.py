@@ -62,12 +62,16 @@ class Curriculum(Sampler):
         """Relative chance to be drawn, in [floor, 1]."""
         return self._floor + (1 - self._floor) * 4 * pass_rates * (1 - pass_rates)
 
+    def cell_weights(self) -> NDArray[np.float64]:
+        """Relative chance of a problem of each of `self.cells` to be drawn."""
+        return self.weight(self.cell_pass_rates())
+
     def shares(self) -> dict[Cell, float]:
         """Probability with which the next draw comes from each cell; they add up to 1."""
         return dict(zip(self.cells, self._cell_shares().tolist(), strict=True))
 
     def _cell_shares(self) -> NDArray[np.float64]:
-        mass = self.sizes * self.weight(self.cell_pass_rates())
+        mass = self.sizes * self.cell_weights()
         of_domain = np.bincount(self._domain_of, weights=mass)
         free = np.isnan(self._domain_shares)
         left = 1 - self._domain_shares[~free].sum()

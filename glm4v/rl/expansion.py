@@ -28,6 +28,10 @@ class Expansion:
         """Prompts to draw so that about `needed` of their groups are informative."""
         return math.ceil(needed * self.factor)
 
+    def kept(self, prompts: int) -> int:
+        """The other way round: informative groups to expect of so many prompts, at least 1."""
+        return max(1, int(prompts / self.factor))
+
     def update(self, uninformative: float) -> None:
         """Takes in the share (0..1) of this step's groups whose rewards were all equal."""
         self.ratio = self.decay * self.ratio + (1 - self.decay) * uninformative

@@ -1,19 +1,25 @@
 """What a practitioner watches in an RLCS run: rewards by domain and tier, verifiers, lengths; and responses to read."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
+from math import comb
 from typing import Any
 
 from glm4v.data.files import Problem
 from glm4v.eval import image_paths
+from glm4v.rewards import verify
 from glm4v.rl.rollout import Group
 from glm4v.rl.sampler import Cell, Sampler
 
 HIT = 0.5  # a verifier accepted a response that it gave at least this
+FULL = 1 - 1e-6  # and accepted it as exactly right
 
 
-def rollout_metrics(groups: Sequence[Group], cells: Sequence[Cell], problems: Sequence[Problem]) -> dict[str, float]:
-    """Figures over all drawn rollouts of a step; cells and problems are those of the groups."""
+def rollout_metrics(
+    groups: Sequence[Group], cells: Sequence[Cell], problems: Sequence[Problem], verifier: str | None = None
+) -> dict[str, float]:
+    """Figures over all drawn rollouts of a step; cells and problems: of the groups; verifier: in place of theirs."""
     rewards: dict[str, list[float]] = defaultdict(list)
     verifiers: dict[str, list[float]] = defaultdict(list)
     for group, (domain, tier), problem in zip(groups, cells, problems, strict=True):
@@ -22,6 +28,10 @@ def rollout_metrics(groups: Sequence[Group], cells: Sequence[Cell], problems: Se
         for response in group.responses:
             verifiers[f"verifier/{problem.verifier}/hit"].append(response.reward >= HIT)
             verifiers[f"verifier/{problem.verifier}/no_answer"].append(response.answer is None)
+    for name in sorted({problem.verifier for problem in problems}):
+        pairs = [pair for pair in zip(groups, problems, strict=True) if pair[1].verifier == name]
+        found = contradictions(pairs, verifier or name)
+        verifiers |= {f"verifier/{name}/{key}": [share] for key, share in found.items()}
     responses = [response for group in groups for response in group.responses]
     lengths = sorted(len(response.tokens) for response in responses)
     return {name: _mean(values) for name, values in (rewards | verifiers).items()} | {
@@ -31,6 +41,55 @@ def rollout_metrics(groups: Sequence[Group], cells: Sequence[Cell], problems: Se
         "forced_share": _mean(any(response.forced) for response in responses),
         "truncated_share": _mean(response.truncated for response in responses),
     }
+
+
+def contradictions(answered: Sequence[tuple[Group, Problem]], verifier: str) -> dict[str, float]:
+    """How far the answers that a verifier gave full reward contradict one another, by its own judgement.
+
+    "differ": of the pairs of accepted answers to one problem, the share in which one would be refused, were the other
+    the truth; "shared": of the pairs of accepted answers to problems with different truths, the share in which the
+    answers are the same text and one truth would be refused for the other. A precise verifier, to which 1/2 and 0.5
+    are equal, has 0 in both; one that accepts what merely holds the truth has not, and the more the policy learns to
+    write that, the more. Left out where there is no pair, and problems whose truth is a dict: one click is right for
+    several targets, one target for many clicks.
+    """
+    differ, pairs = 0, 0
+    by_truth: dict[str, Counter[str]] = defaultdict(Counter)
+    by_answer: dict[str, Counter[str]] = defaultdict(Counter)
+    for group, problem in answered:
+        if isinstance(problem.truth, Mapping):
+            continue
+        accepted = Counter(
+            " ".join(response.answer.split())
+            for response in group.responses
+            if response.answer is not None and response.reward >= FULL
+        )
+        differ += _contradicting(accepted, verifier, problem.question)
+        pairs += comb(accepted.total(), 2)
+        by_truth[str(problem.truth)] += accepted
+        for answer, count in accepted.items():
+            by_answer[answer][str(problem.truth)] += count
+    shared = sum(_contradicting(truths, verifier, None) for truths in by_answer.values())
+    totals = [answers.total() for answers in by_truth.values()]
+    across = comb(sum(totals), 2) - sum(comb(total, 2) for total in totals)
+    shares = (("differ", differ, pairs), ("shared", shared, across))
+    return {name: part / whole for name, part, whole in shares if whole}
+
+
+def _contradicting(texts: Counter[str], verifier: str, question: str | None) -> int:
+    """Pairs of the counted texts of which one is refused where the other is the truth."""
+    return sum(
+        texts[one] * texts[other]
+        for one, other in combinations(texts, 2)
+        if not (_accepts(verifier, one, other, question) and _accepts(verifier, other, one, question))
+    )
+
+
+def _accepts(verifier: str, prediction: str, truth: str, question: str | None) -> bool:
+    try:
+        return verify(verifier, prediction, truth, question) >= FULL
+    except Exception:  # an answer need not be readable as a truth, and a user's verifier may raise what it likes
+        return True
 
 
 def curriculum_metrics(sampler: Sampler) -> dict[str, float]:

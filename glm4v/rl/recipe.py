@@ -26,6 +26,7 @@ class ProblemSection(Section):
     train: Paths = ()
     evaluation: Paths = ()
     evaluation_problems: NonNegativeInt = 0  # evaluate on the first so many; 0 means all
+    evaluation_temperature: NonNegativeFloat = 0.0  # 0 takes the likeliest tokens
     max_tokens: PositiveInt = 8192  # of one packed micro-batch
 
 
@@ -49,6 +50,9 @@ class RolloutSection(Section):
     """How responses are sampled."""
 
     groups: PositiveInt = 32  # informative groups a step trains on
+    # Prompts that every step draws instead, in one round, whatever is kept of them: methods are compared at equal cost.
+    # rlcs then trains on about prompts / expansion groups, dapo on all informative ones.
+    prompts: PositiveInt | None = None
     responses: Annotated[int, Field(ge=2)] = 8  # of one prompt: a group
     max_new_tokens: PositiveInt = 2048
     thinking_budget: PositiveInt | None = None  # sampled tokens after which the answer is forced; default: never
@@ -71,6 +75,8 @@ class CurriculumSection(Section):
     """
 
     sampling: Literal["rlcs", "weights", "uniform", "thompson", "dapo"] = "rlcs"
+    # What a cell is drawn by: "variance", p (1 - p); or "progress", how far its pass rate has moved of late.
+    weighting: Literal["variance", "progress"] = "variance"
     floor: Positive = 0.1  # least weight of a problem, relative to one at a pass rate of 0.5
     ageing: Positive = 0.95  # factor on what is known of a pass rate, each step (thompson: each time it is seen)
     prior: PositiveFloat = 8.0  # trials that the cell's pass rate counts for in a problem's
@@ -79,7 +85,9 @@ class CurriculumSection(Section):
     candidates: PositiveInt = 8  # thompson: problems that are compared for each one that is drawn
     cap: Annotated[float, Field(ge=1)] = 4.0  # largest dynamic sampling expansion (dapo: by drawing again)
     ratio_decay: Annotated[float, Field(ge=0, lt=1)] = 0.9  # of the moving average of the share of uninformative groups
+    balanced: bool = True  # rlcs: the groups that are kept are spread over tiers and domains; else the first drawn
     carry_steps: NonNegativeInt = 1  # rlcs: steps that a surplus informative group is kept for; 0 throws it away
+    replay: bool = False  # rlcs: groups that were trained on wait with the surplus, to be trained on once more
 
     @model_validator(mode="after")
     def _shares_are_kept(self) -> "CurriculumSection":

@@ -20,6 +20,7 @@ from glm4v.rl.curriculum import Curriculum
 from glm4v.rl.expansion import Expansion, keep_balanced
 from glm4v.rl.metrics import curriculum_metrics, panel, rollout_metrics
 from glm4v.rl.pool import Pool
+from glm4v.rl.progress import Progress
 from glm4v.rl.recipe import RlcsRecipe
 from glm4v.rl.rollout import Backend, Group, OwnEngine, Rollouts, roll_out
 from glm4v.rl.sampler import Cell, Sampler
@@ -103,7 +104,8 @@ class Rlcs:
         settings, seed = self.recipe.curriculum, self.recipe.seed
         if settings.sampling == "thompson":
             return Thompson(cells, candidates=settings.candidates, ageing=settings.ageing, seed=seed)
-        return Curriculum(
+        kind = Progress if settings.weighting == "progress" else Curriculum
+        return kind(
             cells,
             floor=1.0 if settings.sampling in ("uniform", "dapo") else settings.floor,
             ageing=settings.ageing,
@@ -124,7 +126,8 @@ class Rlcs:
     def step(self, step: int) -> dict[str, float]:
         """Draw, roll out, reward and train once; returns the metrics."""
         begin = time.perf_counter()
-        groups = self.recipe.rollout.groups
+        prompts = self.recipe.rollout.prompts
+        groups = self.expansion.kept(prompts) if prompts else self.recipe.rollout.groups
         carried = self.surplus.take(groups // 2)  # at least half of a batch is of the policy that it trains
         needed = groups - len(carried)
         rollouts = self._draw(needed, step)
@@ -151,9 +154,13 @@ class Rlcs:
 
     def _draw(self, needed: int, step: int) -> Rollouts:
         """A round of rollouts; of dapo as many as bring `needed` informative groups, within the cap."""
-        settings, responses = self.recipe.curriculum, self.recipe.rollout.responses
-        rollouts = self._roll_out(self.sampler.draw(self.expansion.prompts(needed)), responses, step)
-        if settings.sampling != "dapo":
+        settings, responses, prompts = (
+            self.recipe.curriculum,
+            self.recipe.rollout.responses,
+            self.recipe.rollout.prompts,
+        )
+        rollouts = self._roll_out(self.sampler.draw(prompts or self.expansion.prompts(needed)), responses, step)
+        if settings.sampling != "dapo" or prompts:
             return rollouts
         for number in range(1, int(settings.cap)):
             if informative(torch.tensor([group.rewards for group in rollouts.groups])).sum() >= needed:
@@ -172,12 +179,15 @@ class Rlcs:
         kept_share = teaches.double().mean().item()
         keep = list(range(len(groups)))
         if recipe.curriculum.sampling == "rlcs":
-            keep = keep_balanced(cells, teaches.tolist(), needed)
-            self.surplus.add(groups[i] for i in sorted(set(teaches.nonzero()[:, 0].tolist()) - set(keep)))
+            teaching = teaches.nonzero()[:, 0].tolist()
+            balanced = recipe.curriculum.balanced
+            keep = keep_balanced(cells, teaches.tolist(), needed) if balanced else teaching[:needed]
+            trained = set() if recipe.curriculum.replay else set(keep)
+            self.surplus.add(groups[i] for i in teaching if i not in trained)
         elif recipe.curriculum.sampling == "dapo":
             keep = teaches.nonzero()[:needed, 0].tolist()
         metrics = {
-            **rollout_metrics(groups, cells, problems),
+            **rollout_metrics(groups, cells, problems, recipe.reward),
             **curriculum_metrics(self.sampler),
             "expansion": self.expansion.factor,
             "groups": len(groups),
@@ -191,16 +201,18 @@ class Rlcs:
         return [groups[index] for index in keep], metrics
 
     def evaluate(self, step: int) -> dict[str, float]:
-        """Rewards of greedy answers to the evaluation problems; they are written to <run>/eval/step_<step>."""
+        """Rewards of answers to the evaluation problems; they are written to <run>/eval/step_<step>."""
         recipe, engine = self.recipe, self.run.engine
         if not recipe.data.evaluation:
             return {}
+        begin = time.perf_counter()
         with engine.whole_model() as model:
             evaluation = evaluate(
                 model,
                 self.run.processor,
                 Pool(recipe.data.evaluation, self.run.processor),
                 max_new_tokens=recipe.rollout.max_new_tokens,
+                temperature=recipe.data.evaluation_temperature,
                 thinking_budget=recipe.rollout.thinking_budget,
                 limit=recipe.data.evaluation_problems or None,
                 reward=recipe.reward,
@@ -208,7 +220,8 @@ class Rlcs:
         if engine.rank == 0:
             evaluation.write(self.run.folder.path / "eval" / f"step_{step:06d}")
         means = {f"evaluation/{name}": part["mean"] for name, part in evaluation.summary["domains"].items()}
-        return {"evaluation": evaluation.summary["mean"], **means}
+        seconds = time.perf_counter() - begin
+        return {"evaluation": evaluation.summary["mean"], **means, "seconds/evaluation": seconds}
 
     def _roll_out(self, numbers: list[int], responses: int, seed: int) -> Rollouts:
         """Each rank rolls out every so many-th problem; all ranks get all groups, in the order of `numbers`."""

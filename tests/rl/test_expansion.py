@@ -23,6 +23,17 @@ def test_formula():
     assert expansion.prompts(32) == 33  # r decays towards 0; rounded up
 
 
+def test_what_a_fixed_number_of_prompts_brings():
+    expansion = Expansion(cap=4.0, decay=0.5)
+    assert expansion.kept(32) == 32
+    expansion.update(1.0)  # r = 0.5
+    assert expansion.kept(32) == 16
+    for _ in range(20):
+        expansion.update(1.0)
+    assert expansion.kept(32) == 8
+    assert expansion.kept(3) == 1
+
+
 def test_cap_of_one_switches_it_off():
     expansion = Expansion(cap=1.0, decay=0.0)
     expansion.update(0.9)

@@ -1,13 +1,14 @@
 """The figures of a step, and the responses that people read."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from glm4v.data.files import Problem
 from glm4v.rl.curriculum import Curriculum
-from glm4v.rl.metrics import curriculum_metrics, panel, rollout_metrics
+from glm4v.rl.metrics import contradictions, curriculum_metrics, panel, rollout_metrics
 from glm4v.rl.rollout import Group, Response
 
 CELLS = [("sums", "1"), ("gui", "2"), ("sums", "2")]
@@ -46,6 +47,30 @@ def test_rollout_metrics(groups):
     quantiles = [metrics[f"response_length_{name}"] for name in ("p10", "p50", "p90", "max")]
     assert quantiles == [2, 4, 6, 8]
     assert metrics["forced_share"] == metrics["truncated_share"] == pytest.approx(1 / 6)
+
+
+def test_contradictions():
+    def answered(truth: Any, *responses: tuple[str | None, float]):
+        group = Group(0, 5, tuple(response(reward, 4, answer=answer) for answer, reward in responses))
+        return group, Problem("id", [{"content": "?"}], truth, "sums", "math", "1", Path(), "k")
+
+    precise = [answered("0.5", ("1/2", 1.0), (" 0.5", 1.0), ("4", 0.0)), answered("1/2", ("1/2", 1.0), ("1/2", 1.0))]
+    assert contradictions(precise, "math") == {"differ": 0.0, "shared": 0.0}
+    careless = [answered("3", ("3", 1.0), ("1 2 3", 1.0), ("1 2 3", 1.0)), answered("2", ("1 2 3", 1.0), (None, 0.0))]
+    assert contradictions(careless, "math") == {"differ": pytest.approx(2 / 3), "shared": pytest.approx(2 / 3)}
+    assert contradictions(careless, f"{__name__}:holds")["differ"] == pytest.approx(2 / 3)  # by its own judgement
+    same_truth = [answered("3", ("3", 1.0)), answered("3", ("3", 1.0), ("4", 0.9))]
+    assert contradictions(same_truth, "math") == {}
+    assert contradictions([answered("3", ("3", 1.0), ("4", 1.0))], f"{__name__}:raises") == {"differ": 0.0}
+    assert contradictions([answered({"box": [0, 0, 9, 9]}, ("click(1,1)", 1.0), ("click(2,2)", 1.0))], "gui") == {}
+
+
+def holds(prediction: str, truth: str, question: str | None) -> float:
+    return float(truth in prediction)
+
+
+def raises(prediction: str, truth: str, question: str | None) -> float:
+    raise KeyError(truth)
 
 
 def test_curriculum_metrics():

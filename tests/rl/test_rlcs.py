@@ -58,6 +58,40 @@ def test_dapo_draws_again_until_the_batch_is_full(settings):
     assert all(line["weight/dead/1"] == 0.5 for line in lines)
 
 
+@pytest.mark.parametrize("sampling", ["rlcs", "weights", "uniform", "thompson", "dapo"])
+def test_a_fixed_number_of_prompts_is_drawn_whatever_is_kept(settings, sampling):
+    settings["rollout"] |= {"prompts": 12, "responses": 4}
+    lines = metrics_of(run(settings, steps=6, curriculum={"sampling": sampling, "ratio_decay": 0.5}))
+    for line in lines:
+        informative = round(line["kept_share"] * 12)
+        assert line["groups"] == 12
+        if sampling == "dapo":
+            assert line["trained_groups"] == informative
+        elif sampling == "rlcs":
+            assert line["trained_groups"] <= int(12 / line["expansion"])
+        else:
+            assert line["trained_groups"] == 12
+    assert sampling != "rlcs" or min(line["trained_groups"] for line in lines) < 12
+
+
+def test_learning_progress_weights_the_cells(settings):
+    lines = metrics_of(run(settings, steps=12, curriculum={"weighting": "progress", "ageing": 0.8}))
+    assert lines[0]["weight/bandit/1"] == 0.5
+    assert lines[-1]["weight/bandit/1"] > 0.7  # it learns, the dead one does not
+
+
+def test_replay_trains_on_groups_once_more(settings):
+    settings["rollout"]["prompts"] = 12
+    changes = {"cap": 1.0, "replay": True, "carry_steps": 1}
+    lines = metrics_of(run(settings, steps=5, curriculum=changes))
+    for before, after in pairwise(lines):
+        informative = round(before["kept_share"] * 12)
+        assert after["carried_groups"] == min(6, informative)  # those that were trained on too
+        assert after["trained_groups"] == after["carried_groups"] + min(
+            round(after["kept_share"] * 12), 12 - after["carried_groups"]
+        )
+
+
 @pytest.mark.parametrize("carry_steps", [0, 1])
 def test_surplus_groups_are_trained_on_in_the_next_step(settings, carry_steps):
     settings["rollout"]["groups"] = 4
@@ -87,6 +121,18 @@ def test_resume_is_exact(settings, tmp_path):
     assert metrics_of(resumed) == metrics_of(whole)
     first, second = (Glm4v.from_pretrained(folder / "model").state_dict() for folder in (whole, resumed))
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_evaluations_are_greedy_or_sampled(settings):
+    settings["data"]["evaluation"] = settings["data"]["train"]
+    answers = {}
+    for temperature in (0.0, 1.0):
+        settings["data"]["evaluation_temperature"] = temperature
+        folder = run(settings, out=f"{settings['out']}{temperature}", steps=1, evaluate_every=1)
+        lines = (folder / "eval" / "step_000001" / "predictions.jsonl").read_text().splitlines()
+        answers[temperature] = {json.loads(line)["response"] for line in lines}
+    assert len(answers[0.0]) <= 2  # the same to the same question, of which there are two
+    assert len(answers[1.0]) > 4
 
 
 def test_samples_tell_the_reason(settings):
