@@ -163,7 +163,8 @@ def test_two_ranks_share_a_server(recipe: dict[str, Any], bandit: Path, tmp_path
     assert len(lines) == 2
     for name in ("reward", "response_length", "forced_share", "trained_tokens"):
         assert [line[name] for line in lines] == pytest.approx([line[name] for line in own]), name
-    assert all(line["log_prob_gap"] < 1e-5 and line["gradient_norm"] > 0 for line in lines)
+    assert all(line["log_prob_gap"] < 1e-5 for line in lines)
+    assert any(line["gradient_norm"] > 0 for line in lines)
 
 
 # one backend, without a run -------------------------------------------------------------------------------------------
