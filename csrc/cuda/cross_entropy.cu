@@ -3,13 +3,13 @@
 //   d log p_t / dz_j = [j = t] - p_j        dH / dz_j = -p_j (log p_j + H)
 // Bound by memory: a block of threads has a row and reads it once. Rows without a target are not read: which they are
 // only the device knows.
+#include "constants.h"
 #include "device.h"
 
 namespace glm4v::cuda {
 namespace {
 
 constexpr int64_t kIgnore = -100;
-constexpr float kLog2E = 1.44269504f;
 
 DEVICE float exponential(float x) { return exp2_fast(x * kLog2E); }
 

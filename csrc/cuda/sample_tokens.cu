@@ -3,12 +3,11 @@
 // temperature. A block of threads has a row and goes over it a few times, which the second-level cache serves: twice,
 // and with top-p seven times more. Sums are formed in a fixed order, so that a row gets the same token in any company.
 #include "../math/split_mix.h"
+#include "constants.h"
 #include "device.h"
 
 namespace glm4v::cuda {
 namespace {
-
-constexpr float kLog2E = 1.44269504f;
 
 // A row as it came: its maximum and the sum of e^((z - maximum) * scale); the largest score and its first index.
 struct Extremes {

@@ -1,11 +1,12 @@
 // silu(gate) * up on [rows, 2 * columns], gate first, and its gradient. Bound by memory: every byte is moved once, in
 // vectors of 16 where alignment allows.
+#include "constants.h"
 #include "device.h"
 
 namespace glm4v::cuda {
 namespace {
 
-DEVICE float sigmoid(float x) { return reciprocal_fast(1.0f + exp2_fast(-1.44269504f * x)); }
+DEVICE float sigmoid(float x) { return reciprocal_fast(1.0f + exp2_fast(-kLog2E * x)); }
 
 template <typename T, int N>
 DEVICE void forward(const T* gate, const T* up, T* out) {

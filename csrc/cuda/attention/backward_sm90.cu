@@ -6,6 +6,7 @@
 //   of keys        K, V     Q, dO      dV += P^T dO                dK += dS^T Q
 //   of queries     Q, dO    K, V                                   dQ += dS K
 // with s = held1 streamed1^T and dP = held2 streamed2^T, so that P and dS leave the registers as operands of wgmma.
+#include "../constants.h"
 #include "attention_sm90.h"
 #include "schedule_sm90.h"
 #include "tile_sm90.h"
@@ -14,8 +15,6 @@ namespace glm4v::cuda {
 namespace {
 
 using namespace sm90;
-
-constexpr float kLog2E = 1.44269504f;
 
 struct BackwardArguments {
   TensorMap held[2], streamed[2];
@@ -385,7 +384,7 @@ Error launch_backward(const PackedAttentionBackward& b, Stream stream) {
   const PackedAttention& a = b.forward;
   const Lengths lengths{a.cu_seqlens_q, a.cu_seqlens_k, a.sequences, a.queries, a.keys};
   const int64_t tokens = kOfKeys ? a.keys : a.queries;
-  const TileList list{static_cast<int32_t*>(a.workspace), TileList::capacity_for(tokens, a.sequences, Kernel::kHeld)};
+  const TileList list{static_cast<int32_t*>(a.workspace), slots_of<Kernel::kHeld>(tokens, a.sequences)};
   BackwardArguments arguments{{}, {}, b, lengths, list, a.scale * kLog2E};
   Error error = nullptr;
   for (int i = 0; i < 2 && !error; ++i) {
@@ -423,7 +422,7 @@ bool takes_sm90(const PackedAttentionBackward& b) {
 }
 
 int64_t attention_workspace(const PackedAttention& a) {
-  return TileList::bytes(TileList::capacity_for(a.queries > a.keys ? a.queries : a.keys, a.sequences, 64));
+  return TileList::bytes(slots_of<64>(a.queries > a.keys ? a.queries : a.keys, a.sequences));
 }
 
 Error packed_attention_backward_sm90(const PackedAttentionBackward& b, Stream stream) {

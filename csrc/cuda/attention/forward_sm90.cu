@@ -2,6 +2,7 @@
 // with TMA, two consumer warpgroups of 64 query rows each multiply with wgmma. While one consumer's products run the
 // other computes its soft-max: they take turns by named barriers. Inside a consumer, too, the next scores are under
 // way while the soft-max of the last ones is computed.
+#include "../constants.h"
 #include "attention_sm90.h"
 #include "schedule_sm90.h"
 #include "tile_sm90.h"
@@ -18,8 +19,6 @@ struct ForwardArguments {
   TileList list;
   float scale_log2;
 };
-
-constexpr float kInfinity = __builtin_inff(), kLn2 = 0.693147181f;
 
 // Heads of up to kD.
 template <typename T, int kD, int kTileOfKeys>
@@ -273,10 +272,9 @@ struct ForwardSm90 {
 
 template <typename Kernel>
 Error launch_forward(const PackedAttention& a, Stream stream) {
-  const TileList list{static_cast<int32_t*>(a.workspace),
-                      TileList::capacity_for(a.queries, a.sequences, Kernel::kQueries)};
+  const TileList list{static_cast<int32_t*>(a.workspace), slots_of<Kernel::kQueries>(a.queries, a.sequences)};
   const Lengths lengths{a.cu_seqlens_q, a.cu_seqlens_k, a.sequences, a.queries, a.keys};
-  ForwardArguments arguments{{}, {}, {}, a, lengths, list, a.scale * 1.44269504f};
+  ForwardArguments arguments{{}, {}, {}, a, lengths, list, a.scale * kLog2E};
   Error error = map_heads(arguments.q, a.dtype, a.q, a.queries, a.heads, a.head_dim, 64);
   if (!error) error = map_heads(arguments.k, a.dtype, a.k, a.keys, a.kv_heads, a.head_dim, Kernel::kKeys);
   if (!error) error = map_heads(arguments.v, a.dtype, a.v, a.keys, a.kv_heads, a.head_dim, Kernel::kKeys);

@@ -43,7 +43,6 @@ struct TileList {
   int32_t* scratch;
   int64_t capacity;
 
-  static int64_t capacity_for(int64_t tokens, int64_t sequences, int tile) { return tokens / tile + sequences; }
   static int64_t bytes(int64_t capacity) { return 16 + 8 * capacity; }
 
   DEVICE int* counter() const { return scratch; }

@@ -3,11 +3,10 @@
 // tile that is masked whole changes no bit of its row, so that a token's result does not depend on how rows are tiled.
 #pragma once
 
+#include "../constants.h"
 #include "product.h"
 
 namespace glm4v::cuda {
-
-inline constexpr float kLog2E = 1.4426950408889634f, kLn2 = 0.6931471805599453f, kInfinity = INFINITY;
 
 DEVICE float larger(float a, float b) { return a > b ? a : b; }
 
