@@ -5,6 +5,7 @@
 #include "../math/merge_order.h"
 #include "kernels.h"
 #include "results.h"
+#include "rows.h"
 #include "scratch.h"
 #include "simd.h"
 #include "threads.h"
@@ -76,13 +77,13 @@ void for_blocks(const PositionEmbedding& a, Begin&& begin, Block&& block) {
 template <int kCount>
 struct Vectors {};
 
-// Calls body(a number of vectors, i, n) for the channels of a row: several whole vectors, then single ones of n lanes.
-template <typename Body>
+// Calls body(a number of Lanes<T>, i, n) for the channels of a row: several whole ones, then single ones of n channels.
+template <typename T, typename Body>
 void for_groups(int64_t count, Body&& body) {
-  constexpr int kGroup = kRegisters == 32 ? 4 : 2;  // vectors, four taps of which stay in registers
+  constexpr int kGroup = (kRegisters == 32 ? 4 : 2) * W / kLanes<T>;  // four taps of which stay in registers
   int64_t i = 0;
-  for (; i + kGroup * W <= count; i += kGroup * W) body(Vectors<kGroup>{}, i, W);
-  for (; i < count; i += W) body(Vectors<1>{}, i, static_cast<int>(least(count - i, W)));
+  for (; i + kGroup * kLanes<T> <= count; i += kGroup * kLanes<T>) body(Vectors<kGroup>{}, i, kLanes<T>);
+  for (; i < count; i += kLanes<T>) body(Vectors<1>{}, i, static_cast<int>(least(count - i, kLanes<T>)));
 }
 
 // One channel group of some rows' mixed lines, `stride` apart, from a column of the table: four entries at a time are
@@ -90,14 +91,14 @@ void for_groups(int64_t count, Body&& body) {
 template <typename T, int kVectors>
 void mix_rows(const PositionEmbedding& a, const T* column, const Down& down, Vectors<kVectors>, int n, float* lines,
               int64_t stride) {
-  F32 window[4][kVectors] = {};
+  Lanes<T> window[4][kVectors] = {};
   int first = down.taps[0].first;
   const auto enter = [&](int k) {
     const T* const from = column + int64_t{clamp_tap(first + k, a.side)} * a.side * a.columns;
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
-      prefetch(from + a.columns + v * W);  // the next column
-      window[k][v] = load_some(from + v * W, n);
+      prefetch(from + a.columns + v * kLanes<T>);  // the next column
+      window[k][v] = load_lanes(from + v * kLanes<T>, n);
     }
   };
 #pragma GCC unroll 4
@@ -111,12 +112,28 @@ void mix_rows(const PositionEmbedding& a, const T* column, const Down& down, Vec
     }
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
-      F32 mixed{};
+      Lanes<T> mixed{};
 #pragma GCC unroll 4
       for (int k = 0; k < 4; ++k) mixed += down.taps[r].weight[k] * window[k][v];
-      store(lines + r * stride + v * W, mixed);
+      store_whole(lines + r * stride + v * kLanes<T>, mixed);
     }
   }
+}
+
+// Calls patch(number, its four taps, the entries of its mixed line that they weigh) for some rows' patches, as they lie
+// in memory.
+template <typename Patch>
+inline __attribute__((always_inline)) void for_patches(const PositionEmbedding& a, const Run& run,
+                                                       const FourTaps* across, const Down& down, float* lines,
+                                                       Patch&& patch) {
+  for (int64_t frame = 0; frame < run.frames; ++frame)
+    for (int64_t place = 0; place < down.rows * run.grid.width; ++place) {
+      const FourTaps& taps = across[merge_column(place, run.grid.width)];
+      float* const line = lines + merge_row(place, run.grid.width) * a.side * kChannels;
+      float* entries[4];
+      for (int k = 0; k < 4; ++k) entries[k] = line + clamp_tap(taps.first + k, a.side) * kChannels;
+      patch(run.first_patch + (frame * run.grid.height + down.top) * run.grid.width + place, taps, entries);
+    }
 }
 
 template <typename T, typename Results>
@@ -127,25 +144,19 @@ void forward(const PositionEmbedding& a) {
     const T* table = static_cast<const T*>(a.table) + c.first;
     const int64_t stride = a.side * kChannels;
     for (int x = 0; x < a.side; ++x)
-      for_groups(c.count, [&](auto vectors, int64_t i, int n) {
+      for_groups<T>(c.count, [&](auto vectors, int64_t i, int n) {
         mix_rows(a, table + x * a.columns + i, down, vectors, n, lines + x * kChannels + i, stride);
       });
-    for (int64_t frame = 0; frame < run.frames; ++frame)
-      for (int64_t place = 0; place < down.rows * run.grid.width; ++place) {  // as they lie in memory
-        const int64_t patch = run.first_patch + (frame * run.grid.height + down.top) * run.grid.width + place;
-        const FourTaps& taps = across[merge_column(place, run.grid.width)];
-        const float* const line = lines + merge_row(place, run.grid.width) * stride;
-        const float* from[4];
-        for (int k = 0; k < 4; ++k) from[k] = line + clamp_tap(taps.first + k, a.side) * kChannels;
-        const T* x = static_cast<const T*>(a.x) + patch * a.columns + c.first;
-        T* out = static_cast<T*>(a.out) + patch * a.columns + c.first;
-        for_vectors(c.count, [&](int64_t i, int n) {
-          prefetch(x + kAhead * a.columns + i);
-          F32 position{};
-          for (int k = 0; k < 4; ++k) position += taps.weight[k] * load(from[k] + i);
-          results.put(out + i, load_some(x + i, n) + rounded<T>(position), n);
-        });
-      }
+    for_patches(a, run, across, down, lines, [&](int64_t patch, const FourTaps& taps, float* const* from) {
+      const T* x = static_cast<const T*>(a.x) + patch * a.columns + c.first;
+      T* out = static_cast<T*>(a.out) + patch * a.columns + c.first;
+      for_lanes<T>(c.count, [&](int64_t i, int n) {
+        prefetch(x + kAhead * a.columns + i);
+        Lanes<T> position{};
+        for (int k = 0; k < 4; ++k) position += taps.weight[k] * load_whole<T>(from[k] + i);
+        results.put(out + i, load_lanes(x + i, n) + as_stored<T>(position), n);
+      });
+    });
   });
 }
 
@@ -155,57 +166,19 @@ void forward(const PositionEmbedding& a) {
   streams(a.grids.patches * row_bytes, row_bytes, a.out) ? forward<T, Streamed>(a) : forward<T, Cached>(a);
 }
 
-// Adds the gradients of the patches of one row, at kVectors vectors of channels (the last of n lanes), to its mixed
-// line: of the four taps the first is done with when the patches have moved past it.
-template <typename T, int kVectors>
-void add_row(const PositionEmbedding& a, const Run& run, const FourTaps* across, int64_t row, Vectors<kVectors>,
-             int64_t channel, int n, float* line) {
-  F32 window[4][kVectors] = {};
-  int first = across[0].first;
-  const auto move_on = [&] {
-    float* const to = line + clamp_tap(first++, a.side) * kChannels;
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) {
-      store(to + v * W, load(to + v * W) + window[0][v]);  // zeros in lanes past the channels
-      for (int k = 0; k < 3; ++k) window[k][v] = window[k + 1][v];
-      window[3][v] = F32{};
-    }
-  };
-  const int64_t frame = run.grid.height * run.grid.width * a.columns;
-  const T* const grads = static_cast<const T*>(a.x) + channel;
-  for (int64_t j = 0; j < run.grid.width; ++j) {
-    const FourTaps& taps = across[j];
-    while (first < taps.first) move_on();
-    const T* const below = grads + run.place(row + 1, j) * a.columns;
-    const T* const grad = grads + run.place(row, j) * a.columns;
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) {
-      if (v * W * sizeof(T) % 64 == 0) prefetch(below + v * W);
-      F32 g = load_some(grad + v * W, n);
-      for (int64_t f = 1; f < run.frames; ++f) g += load_some(grad + f * frame + v * W, n);
-#pragma GCC unroll 4
-      for (int k = 0; k < 4; ++k) window[k][v] += taps.weight[k] * g;
-    }
-  }
-  for (int k = 0; k < 4; ++k) move_on();
-}
-
 // Adds rows [first, last) of `lines`, weighted, to some channels of the table.
-template <int kVectors>
+template <typename T, int kVectors>
 void add_lines(Vectors<kVectors>, const float* lines, int64_t stride, const float* weight, int first, int last,
                float* table, int64_t columns, int n) {
-  F32 sum[kVectors];
+  Lanes<T> sum[kVectors] = {};
 #pragma GCC unroll 4
-  for (int v = 0; v < kVectors; ++v) {
-    prefetch(table + columns + v * W);  // the next entry
-    sum[v] = load_some(table + v * W, n);
-  }
+  for (int v = 0; v < kVectors; ++v) prefetch(table + columns + v * kLanes<T>);  // the next entry
 #pragma GCC unroll 1
   for (int r = first; r < last; ++r)
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) sum[v] += weight[r] * load(lines + r * stride + v * W);
+    for (int v = 0; v < kVectors; ++v) sum[v] += weight[r] * load_whole<T>(lines + r * stride + v * kLanes<T>);
 #pragma GCC unroll 4
-  for (int v = 0; v < kVectors; ++v) store_some(table + v * W, sum[v], n);
+  for (int v = 0; v < kVectors; ++v) add_natural(table + v * kLanes<T>, sum[v], n);
 }
 
 // Sums come out the same whatever the threads, without atomics: each channel has its own, in the order of the rows.
@@ -218,10 +191,14 @@ void backward(const PositionEmbedding& a) {
   for_blocks(a, begin, [&](const Channels& c, const Run& run, const FourTaps* across, const Down& down, float* lines) {
     const int64_t stride = a.side * kChannels;  // lines are the gradients of mixed lines
     for (int64_t i = 0; i < down.rows * stride; i += W) store(lines + i, F32{});
-    for (int r = 0; r < down.rows; ++r)
-      for_groups(c.count, [&](auto vectors, int64_t i, int n) {
-        add_row<T>(a, run, across, down.top + r, vectors, c.first + i, n, lines + r * stride + i);
+    for_patches(a, run, across, down, lines, [&](int64_t patch, const FourTaps& taps, float* const* to) {
+      const T* grad = static_cast<const T*>(a.x) + patch * a.columns + c.first;
+      for_lanes<T>(c.count, [&](int64_t i, int n) {
+        prefetch(grad + kAhead * a.columns + i);
+        const Lanes<T> g = load_lanes(grad + i, n);
+        for (int k = 0; k < 4; ++k) store_whole(to[k] + i, load_whole<T>(to[k] + i) + taps.weight[k] * g);
       });
+    });
     const int last = clamp_tap(down.taps[down.rows - 1].first + 3, a.side);
     for (int y = clamp_tap(down.taps[0].first, a.side); y <= last; ++y) {
       float weight[kRows] = {};
@@ -235,8 +212,8 @@ void backward(const PositionEmbedding& a) {
           }
       for (int x = 0; x < a.side; ++x) {
         float* const to = a.grad_table + c.first + (int64_t{y} * a.side + x) * a.columns;
-        for_groups(c.count, [&](auto vectors, int64_t i, int n) {
-          add_lines(vectors, lines + x * kChannels + i, stride, weight, begin_row, end_row, to + i, a.columns, n);
+        for_groups<T>(c.count, [&](auto vectors, int64_t i, int n) {
+          add_lines<T>(vectors, lines + x * kChannels + i, stride, weight, begin_row, end_row, to + i, a.columns, n);
         });
       }
     }

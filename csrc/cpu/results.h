@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "rows.h"
 #include "simd.h"
 
 namespace glm4v::GLM4V_ISA {
@@ -16,6 +17,8 @@ struct Cached {
   void put(T* p, F32 v, int n) const {
     store_some(p, v, n);
   }
+  void put(bf16* p, Pairs v, int n) const { store_lanes(p, v, n); }
+  void put(bf16* p, U32 pairs, int n) const { store_elements(p, pairs, n); }
 };
 
 // One for a piece of work: what it has put is there for other threads when it ends.
@@ -31,6 +34,8 @@ struct Streamed {
   void put(T* p, F32 v, int) const {
     stream(p, v);
   }
+  void put(bf16* p, Pairs v, int) const { stream_pairs(p, rounded_pairs(v.even, v.odd)); }
+  void put(bf16* p, U32 pairs, int) const { stream_pairs(p, pairs); }
 };
 
 // Fewer bytes of results in all may still be in the cache when they are read. Measured on 2 cores that share 32 MB:

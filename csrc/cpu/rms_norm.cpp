@@ -5,6 +5,7 @@
 
 #include "kernels.h"
 #include "results.h"
+#include "rows.h"
 #include "scratch.h"
 #include "simd.h"
 #include "threads.h"
@@ -16,18 +17,18 @@ float inverse_rms(float squares, int64_t columns, float eps) {
   return 1.0f / std::sqrt(squares / static_cast<float>(columns) + eps);
 }
 
-// norm(x; weight) at one vector, as stored.
+// norm(x; weight) before it is stored.
 template <typename T>
-F32 normed(F32 x, float inverse, F32 weight) {
-  return rounded<T>(weight * rounded<T>(x * inverse));
+Lanes<T> normed(Lanes<T> x, float inverse, Lanes<T> weight) {
+  return weight * as_stored<T>(x * inverse);
 }
 
 template <typename T>
 float sum_of_squares(const T* x, int64_t columns) {
-  return sum(sum_vectors(columns, [&](int64_t i, int n) {
-    const F32 v = load_some(x + i, n);
+  return sum_lanes<T>(columns, [&](int64_t i, int n) {
+    const Lanes<T> v = load_lanes(x + i, n);
     return v * v;
-  }));
+  });
 }
 
 // `line` keeps h until the end of its row where results are streamed, else that is h itself.
@@ -45,46 +46,47 @@ void forward_row(const RmsNorm& a, int64_t row, const Results& results, T* line)
   float squares;
   if (residual) {
     const float post = post_weight ? inverse_rms(sum_of_squares(x, a.columns), a.columns, a.eps) : 0;
-    squares = sum(sum_vectors(a.columns, [&](int64_t i, int n) {
-      F32 v = load_some(x + i, n);
-      if (post_weight) v = normed<T>(v, post, load_some(post_weight + i, n));
-      v = rounded<T>(v + load_some(residual + i, n));
-      store_some(line + i, v, n);
+    squares = sum_lanes<T>(a.columns, [&](int64_t i, int n) {
+      Lanes<T> v = load_lanes(x + i, n);
+      if (post_weight) v = as_stored<T>(normed<T>(v, post, load_lanes(post_weight + i, n)));
+      v = as_stored<T>(v + load_lanes(residual + i, n));
+      store_lanes(line + i, v, n);
       return v * v;
-    }));
+    });
   } else {
     squares = sum_of_squares(x, a.columns);
   }
   const T* input = residual ? line : x;
   const float inverse = inverse_rms(squares, a.columns, a.eps);
-  for_vectors(a.columns, [&](int64_t i, int n) {
+  for_lanes<T>(a.columns, [&](int64_t i, int n) {
     prefetch(x + next + i);
     if (residual) prefetch(residual + next + i);
-    const F32 v = load_some(input + i, n);
+    const Lanes<T> v = load_lanes(input + i, n);
     if (Results::kStreams && residual) results.put(h + i, v, n);
-    results.put(out + i, normed<T>(v, inverse, load_some(weight + i, n)), n);
+    results.put(out + i, normed<T>(v, inverse, load_lanes(weight + i, n)), n);
   });
 }
 
-// Gradient through norm(x; weight) for one row: adds to grad_weight [columns], calls emit(i, n, gradient, grad of x).
+// Gradient through norm(x; weight) for one row: adds to grad_weight [columns], which is in the order of Lanes<T>, and
+// calls emit(i, n, gradient, grad of x).
 //   g = grad * weight, n = x * inverse:   grad_x = inverse * (g - n * mean(g * n))
 template <typename T, typename Gradient, typename Emit>
 inline void backward_norm(const T* x, const T* weight, int64_t columns, float eps, float* grad_weight,
                           Gradient&& gradient, Emit&& emit) {
-  F32 squares{}, products{};
-  for_vectors(columns, [&](int64_t i, int n) {
-    const F32 v = load_some(x + i, n);
+  Lanes<T> squares{}, products{};
+  for_lanes<T>(columns, [&](int64_t i, int n) {
+    const Lanes<T> v = load_lanes(x + i, n);
     squares += v * v;
-    products += v * gradient(i, n) * load_some(weight + i, n);
+    products += v * gradient(i, n) * load_lanes(weight + i, n);
   });
   const float inverse = inverse_rms(sum(squares), columns, eps);
   const float mean = sum(products) * inverse / static_cast<float>(columns);
-  for_vectors(columns, [&](int64_t i, int n) {
-    const F32 grad = gradient(i, n);
-    const F32 normalised = load_some(x + i, n) * inverse;
-    const F32 g = grad * load_some(weight + i, n);
-    store_some(grad_weight + i, load_some(grad_weight + i, n) + grad * normalised, n);
-    emit(i, n, grad, inverse * (g - normalised * mean));
+  for_lanes<T>(columns, [&](int64_t i, int n) {
+    const Lanes<T> grad = gradient(i, n);
+    const Lanes<T> normalised = load_lanes(x + i, n) * inverse;
+    const Lanes<T> g = grad * load_lanes(weight + i, n);
+    store_ordered(grad_weight + i, load_ordered<T>(grad_weight + i, n) + grad * normalised, n);
+    emit(i, n, grad, (g - normalised * mean) * inverse);
   });
 }
 
@@ -103,35 +105,36 @@ void backward_row(const RmsNormBackward& a, int64_t row, float* grad_weight, flo
 
   backward_norm(
       h, static_cast<const T*>(a.weight), a.columns, a.eps, grad_weight,
-      [&](int64_t i, int n) { return load_some(grad_out + i, n); },
-      [&](int64_t i, int n, F32, F32 grad) {
+      [&](int64_t i, int n) { return load_lanes(grad_out + i, n); },
+      [&](int64_t i, int n, Lanes<T>, Lanes<T> grad) {
         prefetch(grad_out + next + i);
         prefetch(h + next + i);
         if (grad_h) {
           prefetch(grad_h + next + i);
-          grad += load_some(grad_h + i, n);
+          grad += load_lanes(grad_h + i, n);
         }
         if (grad_residual)
-          store_some(line + i, grad, n);
+          store_lanes(line + i, grad, n);
         else
           results.put(grad_x + i, grad, n);
       });
   if (!grad_residual) return;
   backward_norm(
       x, static_cast<const T*>(a.post_weight), a.columns, a.eps, grad_post_weight,
-      [&](int64_t i, int n) { return load_some(line + i, n); },
-      [&](int64_t i, int n, F32 gradient, F32 grad) {
+      [&](int64_t i, int n) { return load_lanes(line + i, n); },
+      [&](int64_t i, int n, Lanes<T> gradient, Lanes<T> grad) {
         prefetch(x + next + i);
         if (Results::kStreams) results.put(grad_residual + i, gradient, n);
         results.put(grad_x + i, grad, n);
       });
 }
 
+template <typename T>
 void add_partials(const float* partials, int64_t count, int64_t columns, float* total) {
-  for_vectors(columns, [&](int64_t i, int n) {
-    F32 all{};
-    for (int64_t p = 0; p < count; ++p) all += load_some(partials + p * columns + i, n);
-    store_some(total + i, all, n);
+  for_lanes<T>(columns, [&](int64_t i, int n) {
+    Lanes<T> all{};
+    for (int64_t p = 0; p < count; ++p) all += load_ordered<T>(partials + p * columns + i, n);
+    store_natural(total + i, all, n);
   });
 }
 
@@ -168,8 +171,8 @@ void backward(const RmsNormBackward& a) {
         backward_row(a, row, weight, post_weight, results, line.get());
     }
   });
-  add_partials(a.partial_weight, a.partials, a.columns, a.grad_weight);
-  if (a.post_weight) add_partials(a.partial_post_weight, a.partials, a.columns, a.grad_post_weight);
+  add_partials<T>(a.partial_weight, a.partials, a.columns, a.grad_weight);
+  if (a.post_weight) add_partials<T>(a.partial_post_weight, a.partials, a.columns, a.grad_post_weight);
 }
 
 template <typename T>

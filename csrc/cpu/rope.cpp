@@ -1,10 +1,14 @@
 // Rotary position embeddings of queries and keys in one pass: 2D for vision (halves rotate against each other), 3D for
 // text (neighbouring pairs rotate). The gradient is the rotation by the opposite angle.
+#include <algorithm>
+
 #include "../math/merge_order.h"
 #include "../math/rotary.h"
 #include "grid.h"
 #include "kernels.h"
 #include "results.h"
+#include "rows.h"
+#include "scratch.h"
 #include "simd.h"
 #include "threads.h"
 
@@ -44,13 +48,14 @@ inline void for_heads(const RopeHeads& x, int64_t token, int64_t elements, int h
     rotate(in + head * head_dim * elements, out + head * head_dim * elements);
 }
 
-// out = [a * cos - b * sin, b * cos + a * sin] for the halves a, b of a head.
+// out = [a * cos - b * sin, b * cos + a * sin] for the halves a, b of a head; cosines and sines in the order of
+// Lanes<T>.
 template <typename T, typename Results>
 inline void rotate_halves(const Results& results, const T* in, T* out, const float* cosine, const float* sine,
                           int half) {
-  for_vectors(half, [&](int64_t i, int n) {
-    const F32 a = load_some(in + i, n), b = load_some(in + half + i, n);
-    const F32 c = load_some(cosine + i, n), s = load_some(sine + i, n);
+  for_lanes<T>(half, [&](int64_t i, int n) {
+    const Lanes<T> a = load_lanes(in + i, n), b = load_lanes(in + half + i, n);
+    const Lanes<T> c = load_ordered<T>(cosine + i, n), s = load_ordered<T>(sine + i, n);
     results.put(out + i, a * c - b * s, n);
     results.put(out + half + i, b * c + a * s, n);
   });
@@ -62,10 +67,10 @@ inline F32 swap_pairs(F32 v) {
   return __builtin_shuffle(v, order);
 }
 
-// out = x * cos + (x with its pairs swapped) * sin, sin carrying a minus in even places; the rest of the head is
-// copied.
-template <typename T, typename Results>
-inline void rotate_pairs(const Results& results, const T* in, T* out, const float* cosine, const float* sine,
+// Neighbours (a, b) become (a * cos - b * sin, b * cos + a * sin); the rest of the head is copied. For floats cosines
+// and sines stand for both of a pair, a minus before the sine of the first.
+template <typename Results>
+inline void rotate_pairs(const Results& results, const float* in, float* out, const float* cosine, const float* sine,
                          int rotary_dim, int head_dim) {
   for_vectors(rotary_dim, [&](int64_t i, int n) {
     const F32 x = load_some(in + i, n);
@@ -75,42 +80,75 @@ inline void rotate_pairs(const Results& results, const T* in, T* out, const floa
               [&](int64_t i, int n) { results.put(out + rotary_dim + i, load_some(in + rotary_dim + i, n), n); });
 }
 
+// The same with one cosine and one sine a pair.
+template <typename Results>
+inline void rotate_pairs(const Results& results, const bf16* in, bf16* out, const float* cosine, const float* sine,
+                         int rotary_dim, int head_dim) {
+  for_lanes<bf16>(rotary_dim, [&](int64_t i, int n) {
+    const Pairs x = load_lanes(in + i, n);
+    const F32 c = load_some(cosine + i / 2, n / 2), s = load_some(sine + i / 2, n / 2);
+    results.put(out + i, Pairs{x.even * c - x.odd * s, x.odd * c + x.even * s}, n);
+  });
+  for_lanes<bf16>(head_dim - rotary_dim, [&](int64_t i, int n) {
+    results.put(out + rotary_dim + i, load_elements(in + rotary_dim + i, n), n);
+  });
+}
+
 int64_t elements(const RopeHeads (&queries_and_keys)[2], int64_t tokens, int head_dim) {
   return tokens * (queries_and_keys[0].heads + queries_and_keys[1].heads) * head_dim;
 }
 
+// Cosines and sines of every place along a side, which rows and columns share: head_dim / 4 of each.
+struct SideAngles {
+  explicit SideAngles(const Rope2d& a)
+      : quarter(a.head_dim / 4), cosines(longest(a) * quarter), sines(longest(a) * quarter) {
+    double turns[kMaxHead / 4];
+    for (int i = 0; i < quarter; ++i) turns[i] = rotary_turns(a.theta, i, a.head_dim / 2);
+    parallel_ranges(longest(a), longest(a) * quarter * 8, [&](int64_t first, int64_t last) {
+      for (int64_t place = first; place < last; ++place) {
+        Angles angles;
+        angles.add(place, quarter);
+        angles.evaluate(turns, a.inverse, &cosines[place * quarter], &sines[place * quarter]);
+      }
+    });
+  }
+
+  static int64_t longest(const Rope2d& a) {
+    int64_t most = 0;
+    for (int64_t i = 0; i < a.grids.count; ++i) most = std::max({most, a.grids.grid[i].height, a.grids.grid[i].width});
+    return most;
+  }
+
+  int quarter;
+  Scratch<float> cosines, sines;
+};
+
 // Two rows of patches at a time, as they lie in memory: a row of merge blocks.
 template <typename T, typename Results>
 void vision(const Rope2d& a) {
-  double turns[kMaxHead / 4];
-  for (int i = 0; i < a.head_dim / 4; ++i) turns[i] = rotary_turns(a.theta, i, a.head_dim / 2);
-  const int quarter = a.head_dim / 4, half = a.head_dim / 2;
+  SideAngles side(a);
+  const int quarter = side.quarter, half = 2 * quarter;
   const int64_t work = elements(a.queries_and_keys, a.grids.patches, a.head_dim);
   parallel_ranges(a.grids.rows / 2, work, [&](int64_t first, int64_t last) {
     const Results results;
-    float cosine[2][kMaxHead / 2], sine[2][kMaxHead / 2];  // of both rows: [height angles, width angles]
+    float angles[kMaxHead / 2], cosine[kMaxHead / 2], sine[kMaxHead / 2];  // of a patch: [height's, width's]
+    const auto assemble = [&](Scratch<float>& of_side, int64_t row, int64_t column, float* ordered) {
+      __builtin_memcpy(angles, &of_side[row * quarter], quarter * sizeof(float));
+      __builtin_memcpy(angles + quarter, &of_side[column * quarter], quarter * sizeof(float));
+      put_in_order<T>(angles, ordered, half);
+    };
     for (int64_t index = first; index < last; ++index) {
       const PatchRow place = patch_row(a.grids, 2 * index);
-      for (int row = 0; row < 2; ++row) {
-        Angles height;
-        height.add(place.row + row, quarter);
-        height.evaluate(turns, a.inverse, cosine[row], sine[row]);
-      }
-      for (int64_t column = 0; column < place.width; ++column) {
-        Angles width;
-        width.add(column, quarter);
-        width.evaluate(turns, a.inverse, cosine[0] + quarter, sine[0] + quarter);
-        __builtin_memcpy(cosine[1] + quarter, cosine[0] + quarter, quarter * sizeof(float));
-        __builtin_memcpy(sine[1] + quarter, sine[0] + quarter, quarter * sizeof(float));
-        for (int row = 0; row < 2; ++row) {
-          const int64_t patch = place.first_patch + merge_place(place.row + row, column, place.width);
+      for (int64_t column = 0; column < place.width; ++column)
+        for (int64_t row = place.row; row < place.row + 2; ++row) {
+          const int64_t patch = place.first_patch + merge_place(row, column, place.width);
+          assemble(side.cosines, row, column, cosine);
+          assemble(side.sines, row, column, sine);
           for (const RopeHeads& x : a.queries_and_keys)
             for_heads(x, patch, sizeof(T), a.head_dim, [&](const char* in, char* out) {
-              rotate_halves(results, reinterpret_cast<const T*>(in), reinterpret_cast<T*>(out), cosine[row], sine[row],
-                            half);
+              rotate_halves(results, reinterpret_cast<const T*>(in), reinterpret_cast<T*>(out), cosine, sine, half);
             });
         }
-      }
     }
   });
 }
@@ -123,6 +161,14 @@ void vision(const Rope2d& a) {
   streamed ? vision<T, Streamed>(a) : vision<T, Cached>(a);
 }
 
+// As transformers: to the activations' type.
+void round_angles(int count, float* cosine, float* sine) {
+  for_vectors(count, [&](int64_t i, int n) {
+    store_some(cosine + i, rounded<bf16>(load_some(cosine + i, n)), n);
+    store_some(sine + i, rounded<bf16>(load_some(sine + i, n)), n);
+  });
+}
+
 template <typename T, typename Results>
 void text(const Rope3d& a) {
   double turns[kMaxHead / 2];
@@ -132,17 +178,19 @@ void text(const Rope3d& a) {
     for (int64_t token = first; token < last; ++token) {
       Angles angles;
       for (int axis = 0; axis < 3; ++axis) angles.add(a.position_ids[axis * a.tokens + token], a.sections[axis]);
-      float once[2][kMaxHead / 2], cosine[kMaxHead], sine[kMaxHead];
+      float once[2][kMaxHead / 2], twice[2][kMaxHead];  // cosines and sines, one a pair and two
       angles.evaluate(turns, a.inverse, once[0], once[1]);
-      for (int i = 0; i < angles.count; ++i) {
-        cosine[2 * i] = cosine[2 * i + 1] = once[0][i];
-        sine[2 * i] = -once[1][i];
-        sine[2 * i + 1] = once[1][i];
+      const float *cosine = once[0], *sine = once[1];
+      if constexpr (sizeof(T) == 2) {
+        round_angles(angles.count, once[0], once[1]);
+      } else {
+        for (int i = 0; i < angles.count; ++i) {
+          twice[0][2 * i] = twice[0][2 * i + 1] = once[0][i];
+          twice[1][2 * i] = -once[1][i];
+          twice[1][2 * i + 1] = once[1][i];
+        }
+        cosine = twice[0], sine = twice[1];
       }
-      for_vectors(a.rotary_dim, [&](int64_t j, int n) {  // as transformers: rounded to the activations' type
-        store_some(cosine + j, rounded<T>(load_some(cosine + j, n)), n);
-        store_some(sine + j, rounded<T>(load_some(sine + j, n)), n);
-      });
       for (const RopeHeads& x : a.queries_and_keys)
         for_heads(x, token, sizeof(T), a.head_dim, [&](const char* in, char* out) {
           rotate_pairs(results, reinterpret_cast<const T*>(in), reinterpret_cast<T*>(out), cosine, sine, a.rotary_dim,

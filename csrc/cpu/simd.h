@@ -90,6 +90,13 @@ inline U32 round_to_upper(F32 v) {
   return (v != v) ? (U32{} + 0x7fc00000) : bits + 0x7fff + ((bits >> 16) & 1);
 }
 
+// The same, in two thirds of the instructions, of what was computed from bf16 alone: a NaN of that origin has zeros in
+// its lower half, out of which nothing can carry.
+inline U32 round_to_upper_of_bf16(F32 v) {
+  const U32 bits = (U32)v;
+  return bits + 0x7fff + ((bits >> 16) & 1);
+}
+
 inline U16 narrow(F32 v) {
 #if GLM4V_NATIVE_BF16 && defined(__AVX512BF16__)
   return (U16)_mm512_cvtneps_pbh((__m512)v);
@@ -132,6 +139,8 @@ inline void stream(bf16* p, F32 v) {
   store(p, v);
 #endif
 }
+
+inline void stream_pairs(bf16* p, U32 pairs) { stream(reinterpret_cast<float*>(p), (F32)pairs); }
 
 inline void fence() {
 #if defined(__AVX2__)
@@ -242,7 +251,7 @@ inline F32 multiply_add(F32 acc, uint32_t a, U32 b) {
 // One bf16 of `low` and one of `high` (floats that are exact in bf16) in 32 bits.
 inline U32 pairs(F32 low, F32 high) { return ((U32)low >> 16) | ((U32)high & 0xffff0000); }
 
-// The same of any floats, rounded.
+// The same of any floats computed from bf16, rounded.
 inline U32 rounded_pairs(F32 low, F32 high) {
 #if GLM4V_NATIVE_BF16 && defined(__AVX512BF16__)
   using Lanes = int16_t __attribute__((vector_size(64)));
@@ -250,7 +259,7 @@ inline U32 rounded_pairs(F32 low, F32 high) {
   for (int i = 0; i < 32; ++i) order[i] = static_cast<int16_t>(i / 2 + i % 2 * 16);
   return (U32)_mm512_permutexvar_epi16((__m512i)order, (__m512i)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low));
 #else
-  return pairs(rounded<bf16>(low), rounded<bf16>(high));
+  return pairs((F32)round_to_upper_of_bf16(low), (F32)round_to_upper_of_bf16(high));
 #endif
 }
 
@@ -263,6 +272,10 @@ inline U32 zip_high(U32 a, U32 b) {
   const I32 i = lanes();
   return __builtin_shuffle(a, b, (i >> 1) + (i & 1) * W + W / 2);
 }
+
+// And the way back: what stood at even and at odd places of two vectors.
+inline U32 even_lanes(U32 first, U32 second) { return __builtin_shuffle(first, second, lanes() * 2); }
+inline U32 odd_lanes(U32 first, U32 second) { return __builtin_shuffle(first, second, lanes() * 2 + 1); }
 
 // The nearest integer, ties to even; for |x| < 2^22.
 inline F32 round(F32 x) {
@@ -359,22 +372,50 @@ inline U32 load_pairs(const bf16* p, int n) {
 #endif
 }
 
-// 1 / x; for a T of 16 bits to 14 bits where that is an instruction.
-template <typename T>
-inline F32 reciprocal(F32 x) {
-#if defined(__AVX512F__)
-  if constexpr (sizeof(T) == 2) return (F32)_mm512_rcp14_ps((__m512)x);
+inline void store_pairs(bf16* p, U32 v) { __builtin_memcpy(p, &v, sizeof v); }
+
+// The first n <= 2 W elements, 0 past them; not stored there.
+inline U32 load_elements(const bf16* p, int n) {
+  if (n == 2 * W) return load_pairs(p);
+#if defined(__AVX512BW__)
+  return (U32)_mm512_maskz_loadu_epi16((1u << n) - 1, p);
+#else
+  bf16 elements[2 * W] = {};
+  for (int i = 0; i < n; ++i) elements[i] = p[i];
+  return load_pairs(elements);
 #endif
-  return 1.0f / x;
 }
 
-// As precise as T needs.
-template <typename T>
-inline F32 sigmoid(F32 x) {
-  if constexpr (sizeof(T) == 4) return 1.0f / (1.0f + exp(-x));
+inline void store_elements(bf16* p, U32 v, int n) {
+  if (n == 2 * W) return store_pairs(p, v);
+#if defined(__AVX512BW__)
+  _mm512_mask_storeu_epi16(p, (1u << n) - 1, (__m512i)v);
+#else
+  bf16 elements[2 * W];
+  store_pairs(elements, v);
+  for (int i = 0; i < n; ++i) p[i] = elements[i];
+#endif
+}
+
+inline F32 sigmoid(F32 x) { return 1.0f / (1.0f + exp(-x)); }
+
+// With a relative error of 2e-4, for results in bf16, which rounds to 4e-3.
+inline F32 rough_sigmoid(F32 x) {
   const F32 power = min(set1(120.0f), max(set1(-120.0f), x * -1.44269504f));  // this way round a NaN stays one
+#if defined(__AVX512F__)
   const F32 n = round(power);
-  return reciprocal<T>(1.0f + scale_by_power(exp2_cubic(power - n), n));
+  return (F32)_mm512_rcp14_ps((__m512)(1.0f + scale_by_power(exp2_cubic(power - n), n)));
+#else
+  const F32 shifted = power + 12582912.0f;  // leaves the nearest integer in the lowest bits
+  const U32 p = (U32)exp2_cubic(power - (shifted - 12582912.0f));
+  const F32 sum = 1.0f + (F32)(p + ((U32)shifted << 23));
+#if defined(__AVX2__) && GLM4V_WIDTH == 8
+  const F32 estimate = (F32)_mm256_rcp_ps((__m256)sum);  // 12 bits
+  return estimate * (2.0f - sum * estimate);
+#else
+  return 1.0f / sum;
+#endif
+#endif
 }
 
 // Calls f(i, n) for every vector of a row of `length` elements: n == W for whole vectors, fewer for the last.
@@ -383,22 +424,6 @@ inline __attribute__((always_inline)) void for_vectors(int64_t length, Body&& bo
   int64_t i = 0;
   for (; i + W <= length; i += W) body(i, W);
   if (i < length) body(i, static_cast<int>(length - i));
-}
-
-// Sum of f(i, n) over the vectors of a row, in four chains: one alone would wait for each addition.
-template <typename Body>
-inline __attribute__((always_inline)) F32 sum_vectors(int64_t length, Body&& f) {
-  F32 a{}, b{}, c{}, d{};
-  int64_t i = 0;
-  for (; i + 4 * W <= length; i += 4 * W) {
-    a += f(i, W);
-    b += f(i + W, W);
-    c += f(i + 2 * W, W);
-    d += f(i + 3 * W, W);
-  }
-  for (; i + W <= length; i += W) a += f(i, W);
-  if (i < length) b += f(i, static_cast<int>(length - i));
-  return (a + b) + (c + d);
 }
 
 // The first n bytes as numbers, 0 past them.

@@ -1,6 +1,7 @@
 // silu(gate) * up on [rows, 2 * columns], gate first, and its gradient.
 #include "kernels.h"
 #include "results.h"
+#include "rows.h"
 #include "simd.h"
 #include "threads.h"
 
@@ -15,9 +16,9 @@ void forward(const Swiglu& a) {
       const T* gate = static_cast<const T*>(a.gate_up) + 2 * row * a.columns;
       const T* up = gate + a.columns;
       T* out = static_cast<T*>(a.out) + row * a.columns;
-      for_vectors(a.columns, [&](int64_t i, int n) {
-        const F32 g = load_some(gate + i, n);
-        results.put(out + i, g * sigmoid<T>(g) * load_some(up + i, n), n);
+      for_lanes<T>(a.columns, [&](int64_t i, int n) {
+        const Lanes<T> g = load_lanes(gate + i, n);
+        results.put(out + i, g * sigmoid<T>(g) * load_lanes(up + i, n), n);
       });
     }
   });
@@ -34,32 +35,27 @@ void backward(const Swiglu& a) {
       const T* grad_out = static_cast<const T*>(a.grad_out) + row * a.columns;
       T* grad_gate = static_cast<T*>(a.out) + 2 * row * a.columns;
       T* grad_up = grad_gate + a.columns;
-      for_vectors(a.columns, [&](int64_t i, int n) {
-        const F32 g = load_some(gate + i, n), grad = load_some(grad_out + i, n);
-        const F32 s = sigmoid<T>(g);
-        const F32 value = g * s;
+      for_lanes<T>(a.columns, [&](int64_t i, int n) {
+        const Lanes<T> g = load_lanes(gate + i, n), grad = load_lanes(grad_out + i, n);
+        const Lanes<T> s = sigmoid<T>(g);
+        const Lanes<T> value = g * s;
         results.put(grad_up + i, grad * value, n);
-        results.put(grad_gate + i, grad * load_some(up + i, n) * (s + value - value * s), n);
+        results.put(grad_gate + i, grad * load_lanes(up + i, n) * (s + value - value * s), n);
       });
     }
   });
 }
 
-// bf16 is bound by its arithmetic: streaming, by half lines, costs it up to a tenth.
-template <typename T>
-bool streamed(const Swiglu& a, int64_t columns) {
-  const int64_t row_bytes = a.columns * int64_t{sizeof(T)};
-  return sizeof(T) == 4 && streams(a.rows * columns * int64_t{sizeof(T)}, row_bytes, a.out);
-}
-
 template <typename T>
 void forward(const Swiglu& a) {
-  streamed<T>(a, a.columns) ? forward<T, Streamed>(a) : forward<T, Cached>(a);
+  const int64_t row_bytes = a.columns * int64_t{sizeof(T)};
+  streams(a.rows * row_bytes, row_bytes, a.out) ? forward<T, Streamed>(a) : forward<T, Cached>(a);
 }
 
 template <typename T>
 void backward(const Swiglu& a) {
-  streamed<T>(a, 2 * a.columns) ? backward<T, Streamed>(a) : backward<T, Cached>(a);
+  const int64_t row_bytes = a.columns * int64_t{sizeof(T)};
+  streams(2 * a.rows * row_bytes, row_bytes, a.out) ? backward<T, Streamed>(a) : backward<T, Cached>(a);
 }
 
 }  // namespace
