@@ -197,8 +197,25 @@ inline F32 rounded(F32 v) {
 
 // arithmetic ----------------------------------------------------------------------------------------------------------
 
-inline F32 min(F32 a, F32 b) { return a < b ? a : b; }
-inline F32 max(F32 a, F32 b) { return a > b ? a : b; }
+// b where one of them is a NaN. One instruction, which the compiler does not find.
+inline F32 min(F32 a, F32 b) {
+#if defined(__AVX512F__)
+  return (F32)_mm512_min_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__) && GLM4V_WIDTH == 8
+  return (F32)_mm256_min_ps((__m256)a, (__m256)b);
+#else
+  return a < b ? a : b;
+#endif
+}
+inline F32 max(F32 a, F32 b) {
+#if defined(__AVX512F__)
+  return (F32)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__) && GLM4V_WIDTH == 8
+  return (F32)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+  return a > b ? a : b;
+#endif
+}
 
 // Lane numbers, 0 to W - 1.
 inline I32 lanes() {
@@ -224,6 +241,8 @@ inline float max(F32 v) {
 inline bool any_above(F32 v, float bound) {
 #if defined(__AVX512F__)
   return _mm512_cmp_ps_mask((__m512)v, (__m512)set1(bound), _CMP_GT_OQ) != 0;
+#elif defined(__AVX2__) && GLM4V_WIDTH == 8
+  return _mm256_movemask_ps(_mm256_cmp_ps((__m256)v, (__m256)set1(bound), _CMP_GT_OQ)) != 0;
 #else
   return max(v) > bound;
 #endif
@@ -331,7 +350,7 @@ inline F32 exp2_of_negative(F32 x) {
   const F32 n = round(x);
   const F32 r = x - n;
 #else
-  const F32 clamped = x < low ? low : x;      // this way round a NaN stays one
+  const F32 clamped = max(low, x);            // this way round a NaN stays one
   const F32 shifted = clamped + 12582912.0f;  // leaves the nearest integer in the lowest bits
   const F32 r = clamped - (shifted - 12582912.0f);
 #endif

@@ -5,6 +5,7 @@ methods but where a run's name says otherwise.
 """
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ class Pool:
         lines = [line for line in lines if not self.domains or line["domain"] in self.domains]
         available = Counter((line["domain"], line["tier"]) for line in lines)
         shares, taken = MIXES[self.mix], Counter[tuple[str, str]]()
-        unfinished = target.with_suffix(".unfinished")
+        unfinished = target.with_suffix(f".{os.getpid()}.unfinished")
         with unfinished.open("w", encoding="utf-8") as file:
             for line in lines:
                 cell = line["domain"], line["tier"]
@@ -169,10 +170,15 @@ def _runs(scale: Scale) -> Iterator[Run]:
         for rate in scale.rates if len(scale.rates) > 1 else ():
             wanted = everything if method == "rlcs" else (2,)
             yield Run("tuning", f"{method} {rate:g}", method, TUNING_SEED, wanted, pool, rate)
-    for seed in scale.seeds:  # seed by seed: what is there when it is stopped can be compared
-        for method in METHODS:
+    # seed by seed, what says most first: what is there when it is stopped can be compared
+    for seed in scale.seeds:
+        for method in METHODS[:3]:
             yield Run("main comparison", method, method, seed, everything if method == "rlcs" else (2,), pool)
+    for seed in scale.seeds:
         yield Run("finding 3", "sloppy", "rlcs", seed, (3,), Pool(pool.domains, sloppy=True))
+    for seed in scale.seeds:
+        for method in METHODS[3:]:
+            yield Run("main comparison", method, method, seed, (2,), pool)
     for seed in scale.seeds:
         for domain in scale.domains:
             yield Run("finding 1", domain, "rlcs", seed, (1,), Pool((domain,)))

@@ -1,13 +1,17 @@
 """Makes the runs of the plan that are not finished, and writes what came out after each.
 
 <out>/results/<name>.json is a finished run; it is written whole or not at all. A run that was stopped goes on from its
-newest checkpoint in <out>/runs/<name>.
+newest checkpoint in <out>/runs/<name>. Several processes may share a folder: whoever makes a run holds a lock on it,
+which ends with the process, however that ends.
 """
 
+import fcntl
 import json
+import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import fmean
@@ -37,6 +41,7 @@ SECONDS_A_ROLLOUT, SECONDS_A_PROBLEM = 0.006, 0.014
 # tens of thousands of rollouts, in which sampled answers come up to them.
 TEMPERATURE = 1.0
 TUNING_PROBLEMS = 50  # of the validation split, a domain
+LOOK_AGAIN = 5.0  # seconds, while other processes make what is left
 
 
 def run(
@@ -80,10 +85,9 @@ class Experiment:
         self.check_settings()
         self.show(runs)
         try:
-            for each in runs:
-                if each.name not in self.results():
-                    self.make(each)
-                    self.write(docs)
+            while missing := [each for each in runs if each.name not in self.results()]:
+                if not any(self.made(each, docs) for each in missing if self.ready(each)):
+                    time.sleep(LOOK_AGAIN)
         except KeyboardInterrupt:
             raise Interrupted(f"stopped; go on with the same command: {self.command}") from None
         written = self.write(docs)
@@ -134,6 +138,35 @@ class Experiment:
         rollouts = self.scale.steps * self.scale.prompts * self.scale.responses if each.method else 0
         evaluations = self.scale.steps // self.scale.evaluate_every if each.method else 1
         return speed * _guess(rollouts, self.evaluated(each) * evaluations)
+
+    def ready(self, each: Run) -> bool:
+        """Whether the runs are finished whose results this one needs."""
+        needed = [other for other in plan(self.scale) if not other.method and other.start == each.start]
+        if each.method and not each.tuning:
+            needed += [other for other in plan(self.scale) if other.tuning and other.method == each.method]
+        return all(other.name in self.results() for other in needed if other != each)
+
+    def made(self, each: Run, docs: Path | None) -> bool:
+        """Whether it was made here, and not by another process."""
+        with self.claim(each) as mine:
+            if not mine or each.name in self.results():
+                return False
+            self.make(each)
+        self.write(docs)
+        return True
+
+    @contextmanager
+    def claim(self, each: Run) -> Iterator[bool]:
+        """Whether this process alone makes the run for now."""
+        file = self.out / "runs" / f"{each.name}.lock"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
 
     # a run -----------------------------------------------------------------------------------------------------------
 
@@ -241,7 +274,7 @@ class Experiment:
     def _write(self, target: Path, text: str) -> None:
         """A file that is whole or not there."""
         target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = target.with_name(f"{target.name}.unfinished")
+        unfinished = target.with_name(f"{target.name}.{os.getpid()}.unfinished")
         unfinished.write_text(text + "\n", encoding="utf-8")
         unfinished.rename(target)
 

@@ -73,12 +73,27 @@ def test_pages_name_what_was_not_run_and_that_it_is_no_evidence(whole, home, cap
     lost.write_text(kept)
 
 
+def start(out: Path, home: Path) -> subprocess.Popen[str]:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([*sys.path, os.getcwd()])}
+    command = [sys.executable, "-c", SCRIPT, str(out), str(home)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_runs(whole, home, tmp_path):
+    out = tmp_path / "shared"
+    processes = [start(out, home) for _ in range(2)]
+    said = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    for run in plan(TINY):
+        assert sum(text.count(f"{run.name}: about") for text in said) == 1, run.name
+    assert results(out) == results(whole)
+
+
 @pytest.mark.slow
 def test_killed_in_the_middle_of_a_run_it_goes_on(whole, home, tmp_path):
     out = tmp_path / "killed"
-    command = [sys.executable, "-c", SCRIPT, str(out), str(home)]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([*sys.path, os.getcwd()])}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    process = start(out, home)
     third = plan(TINY)[2].name
     while not list((out / "runs" / third / "checkpoints").glob("step_000004")):
         assert process.poll() is None
@@ -87,7 +102,9 @@ def test_killed_in_the_middle_of_a_run_it_goes_on(whole, home, tmp_path):
     process.wait()
     times = {file: file.stat().st_mtime_ns for file in (out / "results").glob("**/*.json")}
     assert len(times) == 2
-    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+    again = start(out, home)
+    again.communicate()
+    assert again.returncode == 0
     assert all(file.stat().st_mtime_ns == before for file, before in times.items())  # not made again
     assert results(out) == results(whole)
 

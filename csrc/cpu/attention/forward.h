@@ -13,9 +13,10 @@ namespace {
 // Rows taken together: 32 register blocks share the cost of laying out a tile of keys.
 constexpr int kQueryRows = 192;
 
-// Of these, rows whose scores are computed at once.
+// Of these, rows whose scores are computed at once: as many register blocks read each panel of keys or values from the
+// second-level cache once.
 template <typename T>
-constexpr int kScoreRows = kStep<T> > 1 ? kStep<T> : kRegisterRows;
+constexpr int kScoreRows = kStep<T> > 1 ? kStep<T> : 4 * kRegisterRows;
 
 template <typename T>
 struct QueryRows {

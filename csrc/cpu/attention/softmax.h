@@ -33,19 +33,20 @@ struct RunningSoftmax {
       for (int i = 0; i < columns; i += W) store(probabilities + i, F32{});
       return;
     }
-    F32 scaled[kTile / W] = {};
+    const auto at = [&](int i) {
+      const F32 scaled = load(scores + i * W) * scale;
+      if constexpr (kWhole) return scaled;
+      return i * W + lanes() < visible ? scaled : set1(-kInfinity);
+    };
+    const int vectors = kWhole ? kTile / W : columns / W;
     F32 top = set1(-kInfinity);
 #pragma GCC unroll 4
-    for (int i = 0; i < (kWhole ? kTile / W : columns / W); ++i) {
-      scaled[i] = load(scores + i * W) * scale;
-      if constexpr (!kWhole) scaled[i] = i * W + lanes() < visible ? scaled[i] : set1(-kInfinity);
-      top = max(top, scaled[i]);
-    }
+    for (int i = 0; i < vectors; ++i) top = max(top, at(i));
     if (any_above(top, maximum)) raise(max(top), sums, width);
     F32 added{};
 #pragma GCC unroll 4
-    for (int i = 0; i < (kWhole ? kTile / W : columns / W); ++i) {
-      const F32 p = exp2_of_negative<T>(scaled[i] - maximum);
+    for (int i = 0; i < vectors; ++i) {
+      const F32 p = exp2_of_negative<T>(at(i) - maximum);
       added += p;
       store(probabilities + i * W, p);
     }
