@@ -6,7 +6,8 @@ from fractions import Fraction
 from functools import lru_cache
 
 from glm4v.rewards import algebra, han, mathematics, quantity
-from glm4v.rewards.expression import FUNCTIONS, ExpressionError, parse
+from glm4v.rewards.asked_form import is_task
+from glm4v.rewards.expression import FUNCTIONS, ExpressionError, Tree, parse
 from glm4v.rewards.quantity import Quantity, Rules
 from glm4v.rewards.statement import cores, hedge, is_empty, of_another, question_words, stem, without_approximation
 from glm4v.rewards.text import fold
@@ -38,6 +39,8 @@ _SYMBOL = re.compile(
     r"|[A-Za-zΔ]+[°⊖]?(?:_\{?[\w+-]+\}?)?|[^=]*\s[a-zA-Z]"
 )
 _NAME = re.compile(r"[^\d+*/^=<>()!≠-]{1,30}")
+_TORQUE = re.compile(r"torque|moment of (?:the|a|this) (?:force|couple)|力矩", re.IGNORECASE)
+_SYMBOL_ASKED = re.compile(r"\bsymbol\b|符号", re.IGNORECASE)
 _WORKING = 0.02  # sides of an equation may differ by this much where values are rounded
 UNKNOWN = re.compile(r"\b(?i:solve for|find|value of|what is|for which|求)\s+\$?([b-hj-z])\b(?!')")
 _NUMBERED = re.compile(r"^(?:the )?(?:#|№|(?:no|nr|number)\b\.?)\s*(?=\d)", re.IGNORECASE)
@@ -66,13 +69,18 @@ def reader(rules: Rules) -> Reader:
             given = given_by(said, truth, question, right)
             if given is None or (given.unit is not None and _asked_back(said, given, right, question)):
                 continue
-            if rules.bare and given.tree[0] in ("sum", "product") and right.tree[0] not in ("sum", "product"):
-                continue  # not worked out
+            if not _worked_out(given.tree, rules) and _worked_out(right.tree, rules):
+                continue
             if quantity.same(given, right, question, rules):
-                return True
+                return not _names_energy(said, question)
         return False
 
     return read
+
+
+def _worked_out(tree: Tree, rules: Rules) -> bool:
+    """Whether nothing is left to be calculated: 1/9, and 4π or 2√3 where values are `measured`, but not 0.5 × 9.8."""
+    return not (rules.bare and tree[0] in ("sum", "product")) and not algebra.some(tree, is_task)
 
 
 _BENT = re.compile(
@@ -85,6 +93,11 @@ _FALLEN = re.compile(
     r"|([$€£¥]?\d[\d.,]*\S{0,8}(?: percent)?) (?:decrease|decline|drop|lower|less|down|reduction)\.?",
     re.IGNORECASE,
 )
+
+
+def _names_energy(text: str, question: str | None) -> bool:
+    """Whether a torque is given in joules, which are as many newton metres of another quantity."""
+    return _TORQUE.search(question or "") is not None and re.search(r"J\b|joules?\b|焦", text) is not None
 
 
 def _signed(text: str) -> str:
@@ -391,9 +404,7 @@ def units(text: str, truth: str, question: str | None) -> bool | None:
     ):
         given = parse_unit(core)
         if given is not None:
-            if re.search(r"torque|moment|力矩", question or "", re.IGNORECASE) and re.fullmatch(
-                r"J|joules?|焦耳?", core
-            ):
+            if _names_energy(core, question) or (_SYMBOL_ASKED.search(question or "") and re.fullmatch("[a-z]{3,}", core)):
                 return False
             same_size = algebra.near(given.factor, right.factor, algebra.TIGHT) and given.zero == right.zero
             return given.dimension == right.dimension and same_size
