@@ -7,7 +7,13 @@ from typing import NamedTuple
 
 from glm4v.rewards import algebra, numerals
 from glm4v.rewards.algebra import LOOSE, TIGHT, Value
-from glm4v.rewards.asked_unit import angle_asked, percentage_asked, scale_asked, unit_asked
+from glm4v.rewards.asked_unit import (
+    angle_asked,
+    percentage_asked,
+    scale_asked,
+    temperature_difference_asked,
+    unit_asked,
+)
 from glm4v.rewards.expression import ExpressionError, Tree, literal, parse
 from glm4v.rewards.statement import without_approximation
 from glm4v.rewards.units import Unit, parse_unit
@@ -366,7 +372,10 @@ def _comparable(given: Quantity, right: Quantity, question: str | None, rules: R
         return [(given.value, right.value)]
     if given.unit.dimension != right.unit.dimension:
         return []
-    return [(_convert(given.value, given.unit, right.unit), right.value)]
+    units = (given.unit, right.unit)
+    if temperature_difference_asked(question):
+        units = (given.unit._replace(zero=0.0), right.unit._replace(zero=0.0))
+    return [(_convert(given.value, *units), right.value)]
 
 
 def _currencies(question: str | None) -> set[Unit | None]:
