@@ -327,7 +327,7 @@ def time_of_day(text: str) -> tuple[int, bool] | None:
     if text in ("midnight", "12 midnight", "午夜"):
         return 0, True
     match = _TIME.fullmatch(text)
-    if match and (match[2] or match[4] or match[5] or match[6]):
+    if match and (match[2] or match[4] or match[5] or match[6] in ("h", "uhr", "o'clock")):
         hours, minutes, seconds = int(match[1]), int(match[2] or 0), int(match[3] or 0)
         half = (match[4] or match[5] or "")[:1]
         half = {"m": "a", "e": "p", "a": "p" if match[5] else "a"}.get(half, half)

@@ -183,7 +183,7 @@ def of_another(text: str, question: str) -> bool:
     noun = re.fullmatch(r"(?:[\w-]+ ){1,4}?([a-z]+)\.?", text.casefold())
     if (
         asked is None
-        or asked[1].startswith("of ")
+        or (asked[1].startswith("of ") and re.match(r".* of .+\b(?:are|is|were|was)\b", asked[0]))
         or noun is None
         or re.search(r"\b(?:is|are|has|have|was|were|in|on|of|contain|show|include|depict|feature|say|wear)s?\b", text)
     ):

@@ -18,6 +18,10 @@ _TWICE = {"twice": 2, "double": 2, "doubled": 2, "thrice": 3, "triple": 3, "trip
 _FAMILIES = tuple(
     {name: re.compile(pattern, re.IGNORECASE) for name, pattern in family.items()}
     for family in (
+        {
+            "acid": r"\bpH\b|\bH(?:3O|₃O)?\^?\{?[+⁺]|hydrogen ion|hydronium|氢离子",
+            "base": r"\bpOH\b|\bOH\^?\{?[-−⁻]|hydroxide|氢氧根",
+        },
         {"sin": r"sin", "cos": r"cos", "tan": r"tan(?!g)", "cot": r"\bcot"},
         {
             "lcm": r"\blcm\b|common multiple|公倍数",
@@ -41,6 +45,8 @@ _SYMBOL = re.compile(
 _NAME = re.compile(r"[^\d+*/^=<>()!≠-]{1,30}")
 _TORQUE = re.compile(r"torque|moment of (?:the|a|this) (?:force|couple)|力矩", re.IGNORECASE)
 _SYMBOL_ASKED = re.compile(r"\bsymbol\b|符号", re.IGNORECASE)
+_CODE = re.compile(r"\d+[A-Z]")
+_CODE_ASKED = re.compile(r"\b(?:number|code|plate|label|seat|gate|model|address)\b(?! of)", re.IGNORECASE)
 _WORKING = 0.02  # sides of an equation may differ by this much where values are rounded
 UNKNOWN = re.compile(r"\b(?i:solve for|find|value of|what is|for which|求)\s+\$?([b-hj-z])\b(?!')")
 _NUMBERED = re.compile(r"^(?:the )?(?:#|№|(?:no|nr|number)\b\.?)\s*(?=\d)", re.IGNORECASE)
@@ -62,10 +68,10 @@ def reader(rules: Rules) -> Reader:
 
     def read(text: str, truth: str, question: str | None) -> bool | None:
         right = truth_of(truth) or _counted(truth, question)
-        if right is None:
+        if right is None or (_CODE.fullmatch(truth.strip()) and _CODE_ASKED.search(question or "")):
             return None
         text = _signed(text) if complex(right.value).real < 0 else text
-        for said in dict.fromkeys((text, _without_rate(text, truth, question))):
+        for said in dict.fromkeys((text, _without_rate(text, right, truth, question))):
             given = given_by(said, truth, question, right)
             if given is None or (given.unit is not None and _asked_back(said, given, right, question)):
                 continue
@@ -106,7 +112,7 @@ def _signed(text: str) -> str:
     return f"-{match[1] or match[2]}" if match else text
 
 
-def _without_rate(text: str, truth: str, question: str | None) -> str:
+def _without_rate(text: str, right: Quantity, truth: str, question: str | None) -> str:
     """€2.80 per kg as €2.80, where the question has the kilogram and the truth leaves it out; 650 mm a year of "
     "annual rain."""
     match = re.search(r"\s*(?:/|\b(?:per|an?|each)\b|每)\s*([^\W\d_]{1,20})\.?$", text)
@@ -122,12 +128,14 @@ def _without_rate(text: str, truth: str, question: str | None) -> str:
         asked.add("year")
     rate = parse_unit(match[1])
     units = {parse_unit(word) for word in asked} - {None}
+    if rate and right.unit and any(power < 0 for name, power in right.unit.dimension if name in dict(rate.dimension)):
+        return text  # a power is per second already
     return text[: match.start()] if stem(match[1].casefold()) in asked or (rate is not None and rate in units) else text
 
 
 def truth_of(truth: str) -> Quantity | None:
     """The quantity of a truth, which may name what it is of: pH = 3.00."""
-    if re.fullmatch(r"\d+(?:[-–]\d+){1,4}", truth.strip()):  # a telephone number, a score: no difference
+    if re.fullmatch(r"\d+(?:[-–]\d+){1,4}|0\d+", truth.strip()):  # a telephone number, a score, a code
         return None
     label, sign, rest = truth.rpartition("=")
     named = rest if sign and _NAME.fullmatch(label) else truth
@@ -148,11 +156,13 @@ def given_by(text: str, truth: str, question: str | None, right: Quantity) -> Qu
         _is_label_of_one(text, question or "") or of_another(text, question or "")
     ):
         return None
+    if re.search(r"\b(?:each|apiece)\W*$", text) and not re.search(r"\b(?:each|apiece|every|per|one)\b", question or "each"):
+        return None
     text = _NUMBERED.sub("", text)
     whole = quantity.read(text)
     if whole is not None:
         return whole
-    if hedge(_without_numbers_words(text), truth, question) is not None:
+    if hedge(_without_numbers_words(text), truth, question) is not None or _counts_things(text, question or "", right):
         return None
     for core in cores(text, question):
         given = _end(core, truth, question) or _counted(core, question)
@@ -339,6 +349,20 @@ def _counted(text: str, question: str | None) -> Quantity | None:
         if given is not None and given.unit is None:
             return given
     return None
+
+
+def _counts_things(text: str, question: str, right: Quantity) -> bool:
+    """Whether a number counts what is not to be counted: 2 doors, how tall a door is; 17 jerseys, which number it has."""
+    parts = text.strip(" .").split()
+    if len(parts) < 2 or quantity.read(parts[-2]) is None or not parts[-1].isalpha() or parse_unit(parts[-1]):
+        return False
+    noun, known = parts[-1].casefold(), question.casefold()
+    if noun == "times":
+        return re.search(r"\bhow (?:many|much) (?:more|fewer|less)\b", known) is not None
+    named = [re.search(rf"\b{form}\b", known) is not None for form in (noun, noun.removesuffix("s"))]
+    if not any(named) or noun in _COUNTED or is_empty(noun):
+        return False
+    return right.unit is not None or (not named[0] and not re.search(r"\bhow many\b|number of|\bcount", known))
 
 
 def _asked_back(text: str, given: Quantity, right: Quantity, question: str | None) -> bool:
