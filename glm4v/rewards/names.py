@@ -6,6 +6,7 @@ order, and none besides. Chinese answers are compared as text: what stands aroun
 
 import re
 from functools import cache, lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 from glm4v.rewards import han, numerals
@@ -14,7 +15,7 @@ from glm4v.rewards.tables import rows
 from glm4v.rewards.text import fold, unaccented, words
 
 MAX_PHRASE = 7  # words of an alias
-_TOKEN = re.compile(r"#?\d+(?:[.,:]\d+)*%?|(?<!\w)-\d+(?:[.,]\d+)*%?|[^\W\d_]+(?:'[^\W\d_]+)*\d*|\+|\d+[^\W_]+")
+_TOKEN = re.compile(r"\d+(?:st|nd|rd|th)\b|#?\d+(?:[.,:]\d+)*%?|(?<!\w)-\d+(?:[.,]\d+)*%?|[^\W\d_]+(?:'[^\W\d_]+)*\d*|\+|\d+[^\W_]+")
 _DIRECTIONS = ["left", "right", "front", "back", "up", "down", "forward", "backward", "above", "below", "top", "bottom"]
 _NUMBERED = re.compile(r"(?:#|№|\b(?:no|nr|num|number)\.?)\s*(?=\d)", re.IGNORECASE)
 _INITIALISM = re.compile(r"\b(?:[^\W\d_]\.){2,}")
@@ -32,6 +33,10 @@ _FORM_ASKED = re.compile(
     r"\b(?:plural|singular|past (?:tense|participle)|participle|comparative|superlative) (?:form )?of\b|\bspell",
     re.IGNORECASE,
 )
+_WAY = re.compile(r"\b(in|inside|within|on|onto|to|towards?|from)\s+(?:(?:the|an?|his|her|its|their)\s+)?([^\W\d_]+)")
+_CONTRARY = tuple({one, other} for ones, others in (("in inside within", "on onto"), ("to toward towards", "from")) for one in ones.split() for other in others.split())
+_SIDES = frozenset((*_DIRECTIONS, *"side corner middle center centre background street road".split()))
+_PLACES = frozenset("behind front above over below under beneath beside between near inside outside".split())
 _RANGE = re.compile(r"\d\s*[-–—~]\s*\d")
 _CODE = ("()", "{", "<", "[", "\\", "_", "@", "&#", ";--")  # program text and markup are no names
 _MATHEMATICAL = ("≠", "¬", "√", "≥", "≤", ">", "^", "1/")
@@ -204,6 +209,8 @@ def same(text: str, truth: str, question: str | None, tables: tuple[str, ...]) -
     text, truth = (re.sub(r"\b(the [\w-]+) ones?\b", r"\1", _NUMBERED.sub("number ", part)) for part in (text, truth))
     if hedge(text, " ".join(other_names(truth, tables)), question) is not None:
         return False
+    if _of_another(text, truth) or (_STOREY.search(question or "") and _is_count(_words(text))):
+        return False
     return any(_same_latin(text, form, question, tables) for form in forms)
 
 
@@ -211,7 +218,7 @@ def echoes(text: str, truth: str, question: str) -> bool:
     """Whether an answer only repeats words of the question that are not the truth's: GDP, where it asks what "
     "GDP means."""
     said, right, asked = (f" {' '.join(map(stem, words(part)))} " for part in (text, truth, question[:1000]))
-    return len(said) > 4 and said in asked and said != right and right not in asked
+    return len(said) > 4 and said in asked and said not in right and right not in asked
 
 
 def _has_asked_form(text: str, truth: str, question: str) -> bool:
@@ -242,7 +249,7 @@ def _same_latin(text: str, truth: str, question: str | None, tables: tuple[str, 
     ]
     if _same_keys(others, truth, question, (), None):
         return True
-    if not _PEOPLE.search(question or ""):
+    if not _PEOPLE.search(question or "") or truth.split()[-1][:1].islower():  # the old man is no name
         return False
     turned = re.fullmatch(r"([^\W\d_][\w'-]+), ([^,]{1,40})", text)  # Shakespeare, William
     found += [f"{turned[2]} {turned[1]}"] if turned else []
@@ -260,18 +267,17 @@ def _same_keys(found: list[str], truth: str, question: str | None, tables: tuple
     if not wanted:
         return False
     protected = frozenset(wanted)
-    drawn = frozenset() if protected & _DRAWN else _DRAWN
+    drawn = frozenset() if protected & _DRAWN or _STOREY.search(question or "") else _DRAWN
     if truth.istitle() and " " in truth:  # Main Street is no Main Road
         lent = frozenset(key for key in lent if not key.startswith("@"))
     if _STOREY.search(question or ""):  # floor 3 is the third floor
         wanted = [key.removeprefix("#") for key in wanted]
     for core in found:
-        given = [
-            key
-            for key in (_numbered(key, question) for key in keys(core, tables, sense))
-            if key in protected or not (_lent(key, lent) or key in drawn)
-        ]
-        if given[:1] == ["1"] and "1" not in wanted and not wanted[0].startswith("#"):  # one dog
+        said = keys(core, tables, sense)
+        if _STOREY.search(question or ""):
+            said = [key.removeprefix("#") for key in said]
+        given = [key for key in said if key in protected or not (_lent(key, lent) or key in drawn)]
+        if given[:1] == ["1"] and not "".join(given[1:2]).isdigit() and "1" not in wanted and wanted[0][0] != "#":  # one dog
             given = given[1:]
         free = _directions(tables) >= set(wanted) and not re.search(r"\bfrom\b.*\bto\b", truth)
         if given == wanted or (free and sorted(given) == sorted(wanted)):
@@ -279,8 +285,24 @@ def _same_keys(found: list[str], truth: str, question: str | None, tables: tuple
     return False
 
 
-def _numbered(key: str, question: str | None) -> str:
-    return key.removeprefix("#") if _STOREY.search(question or "") else key
+def _is_count(said: tuple[str, ...]) -> bool:
+    """Whether a number counts things: three floors, but not floor 3, nor 3 alone."""
+    return any(key.isdigit() and not is_empty(after) for key, after in pairwise(said))
+
+
+def _of_another(text: str, truth: str) -> bool:
+    """Whether the same place is that of another thing: the third boat for the third place, on the box for in the box."""
+    said, right = (_placed(part) for part in (text, truth))
+    other = any(key in said and said[key] != after for key, after in right.items())
+    ways = [{noun: word for word, noun in _WAY.findall(part.casefold())} for part in (text, truth)]
+    return other or any({ways[0].get(noun), way} in _CONTRARY for noun, way in ways[1].items() if noun not in _SIDES)
+
+
+def _placed(text: str) -> dict[str, str]:
+    """Ordinals and words of place, and what follows each."""
+    found = _words(text)
+    after = [(key, next((word for word in found[n + 1 :] if not is_empty(word)), "")) for n, key in enumerate(found)]
+    return {key: word for key, word in after if word and (key.startswith("#") or key in _PLACES)}
 
 
 def _things(text: str, tables: tuple[str, ...]) -> tuple[int, ...]:
