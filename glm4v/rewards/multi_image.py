@@ -3,6 +3,7 @@
 import re
 
 from glm4v.rewards import choice, clock, formulas, numerals, open_answer, ranges, ratios, relative, values
+from glm4v.rewards.parts import ORDERED
 from glm4v.rewards.quantity import Rules
 from glm4v.rewards.statement import cores, hedge
 from glm4v.rewards.vqa import TABLES, absent, seen_text
@@ -23,7 +24,10 @@ def pictures(text: str, truth: str, question: str | None) -> bool | None:
     """Pictures by number: image 2, the second image, 2, 图2, 第二张, images 1 and 2, all three, none."""
     many = _how_many(question)
     right = _numbers(truth, many)
-    if not right or truth.strip().isdigit():
+    in_order = len(right) > 1 and ORDERED.search(question or "")
+    if not right or truth.strip().isdigit() or in_order or (
+        not re.search(_PICTURE, truth, re.IGNORECASE) and re.match(r"how many\b", question or "", re.IGNORECASE)
+    ):
         return None
     if re.match(r"\d+ (?!and\b|to\b|or\b)[^\W\d_]+", text) or (
         not re.search(_PICTURE, f"{truth} {question}", re.IGNORECASE)
@@ -56,6 +60,8 @@ def _numbers(text: str, many: int) -> frozenset[str]:
         rf"(?:all|both)(?: of)?(?: (?:the|them|these))?(?: (two|three|four|five|six|\d))?(?: {_PICTURE})?", text
     )
     if match:
+        if text.startswith("both") and many > 2:
+            return frozenset(("both",))
         count = _COUNT.get(match[1] or "", 0) or (2 if text.startswith("both") else many)
         return frozenset(str(n) for n in range(1, count + 1)) if count else frozenset(("all",))
     text = re.sub(r"^\(([^()]*,[^()]*)\)$", r"\1", text)

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from glm4v.rewards import han, numerals
+from glm4v.rewards.assertion import opposed
 from glm4v.rewards.statement import cores, hedge, is_empty, question_words, stem
 from glm4v.rewards.tables import rows
 from glm4v.rewards.text import fold, unaccented, words
@@ -198,6 +199,8 @@ def same(text: str, truth: str, question: str | None, tables: tuple[str, ...]) -
     pair = re.fullmatch(r"(?:the )?([^\W\d_-]+) (?:and|&) (?:the )?([^\W\d_-]+)", text.strip(" ."))
     if pair and not re.search(r"\band\b|[&,+]", truth) and not any(is_empty(word.casefold()) for word in pair.groups()):
         return False  # red and blue, where blue is a word of the question
+    if question and (_names_both(text, truth, question) or (opposed(text, question) and not opposed(truth, question))):
+        return False
     if _SHADE.search(text) and not _SHADE.search(truth):
         return False
     if question and (echoes(text, truth, question) or not _has_asked_form(text, truth, question)):
@@ -212,6 +215,13 @@ def same(text: str, truth: str, question: str | None, tables: tuple[str, ...]) -
     if _of_another(text, truth) or (_STOREY.search(question or "") and _is_count(_words(text))):
         return False
     return any(_same_latin(text, form, question, tables) for form in forms)
+
+
+def _names_both(text: str, truth: str, question: str) -> bool:
+    """Whether an answer has both of what the question offers, on or off, and the truth has one."""
+    offered = re.findall(r"([\w'-]+),? or (?:the |an? )?([\w'-]+)", question[:1000].casefold())
+    said, right = (set(words(part)) for part in (text, truth))
+    return any(said >= {*pair} and len(right & {*pair}) == 1 for pair in offered) and not said & {"than", "because"}
 
 
 def echoes(text: str, truth: str, question: str) -> bool:
@@ -263,7 +273,7 @@ def _same_keys(found: list[str], truth: str, question: str | None, tables: tuple
     done = (
         frozenset(map(stem, re.findall(r"\b\w{3,}ing\b", truth.casefold()))) - lent
     )  # reading a book, not writing one
-    wanted = _needed(keys(truth, tables, sense), lent, done)
+    wanted = _needed(_without_figures(keys(truth, tables, sense), lent), lent, done)
     if not wanted:
         return False
     protected = frozenset(wanted)
@@ -273,7 +283,7 @@ def _same_keys(found: list[str], truth: str, question: str | None, tables: tuple
     if _STOREY.search(question or ""):  # floor 3 is the third floor
         wanted = [key.removeprefix("#") for key in wanted]
     for core in found:
-        said = keys(core, tables, sense)
+        said = _without_figures(keys(core, tables, sense), lent)
         if _STOREY.search(question or ""):
             said = [key.removeprefix("#") for key in said]
         given = [key for key in said if key in protected or not (_lent(key, lent) or key in drawn)]
@@ -283,6 +293,16 @@ def _same_keys(found: list[str], truth: str, question: str | None, tables: tuple
         if given == wanted or (free and sorted(given) == sorted(wanted)):
             return True
     return False
+
+
+def _without_figures(said: list[str], lent: frozenset[str]) -> list[str]:
+    """The keys without the figures that stand where the question has them: image 1 and 2, but not two ladders."""
+    left, before = [], ""
+    for key in said:
+        if f"{before} {key}" not in lent:
+            left.append(key)
+        before = before if key[0].isdigit() or key == "and" else key
+    return left
 
 
 def _is_count(said: tuple[str, ...]) -> bool:
@@ -302,7 +322,7 @@ def _placed(text: str) -> dict[str, str]:
     """Ordinals and words of place, and what follows each."""
     found = _words(text)
     after = [(key, next((word for word in found[n + 1 :] if not is_empty(word)), "")) for n, key in enumerate(found)]
-    return {key: word for key, word in after if word and (key.startswith("#") or key in _PLACES)}
+    return {key: word for key, word in after if word and (key[0] == "#" or key in _PLACES or word.isdigit())}
 
 
 def _things(text: str, tables: tuple[str, ...]) -> tuple[int, ...]:
@@ -345,7 +365,12 @@ def _lent_keys(question: str, tables: tuple[str, ...]) -> frozenset[str]:
     phrases = {key for key in keys(question[:1000], tables) if key.startswith("@")} - {
         f"@{number}" for number in offered
     }
-    figures = {word for word in found if word[0].isdigit()}
+    figures = {
+        f"{before} {word}"
+        for last, word in pairwise(("", *found))
+        for before in (last, "image", "pictur", "photo")
+        if word[0].isdigit()
+    }
     return lent | figures | {f"@{number}" for number in things} | phrases
 
 

@@ -109,7 +109,7 @@ def without_approximation(text: str) -> tuple[str, bool]:
 @lru_cache(maxsize=512)
 def question_words(question: str) -> frozenset[str]:
     """The words that a question lends to its answer: all, but for those that it offers as alternatives."""
-    text = fold(question).casefold()
+    text = re.sub(r"\b((?:is|are|was|were|has|have) (?:\w+ )?\w+), ", r"\1: ", fold(question).casefold())
     offered: set[str] = set()
     for match in re.finditer(r"((?:[\w'-]+, )*)([\w'-]+),? or (?:the |a |an )?([\w'-]+)(?: ([\w'-]+))?", text):
         offered.update(re.findall(r"[\w'-]+", match[1]), (match[2], match[3]))
@@ -168,7 +168,7 @@ def _shorter(word: str) -> str:
     return base.removesuffix("e") if len(base) > 5 else base
 
 
-_EMPTY_STEMS = frozenset({stem(word) for word in _EMPTY} - {"on", "th", "us"})
+_EMPTY_STEMS = frozenset({stem(word) for word in _EMPTY} - {"on", "th", "us", "land", "mark", "paint", "sail", "sign"})
 
 
 def is_empty(word: str) -> bool:
