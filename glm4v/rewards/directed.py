@@ -43,7 +43,7 @@ def _apart(text: str) -> tuple[quantity.Quantity, str] | None:
         return None
     value = quantity.read(found[0][0])
     rest = f"{text[: found[0].start()]} {text[found[0].end() :]}".strip(" ,.;")
-    if value is None or value.unit is None or not _DIRECTION.search(rest) or "=" in rest:
+    if value is None or value.unit is None or not _DIRECTION.search(rest) or re.search(r"=|^from\b(?!.* to )", rest):
         return None
     rest = re.sub(r"^(?:方向为?|,)+|^.*\b(?:is|are|was)\b\s*,?|\bdirected\b|,", " ", rest).strip()
     return (value, rest) if len(rest.split()) <= 6 and rest else None

@@ -241,13 +241,19 @@ def predicate(text: str) -> str | None:
 def trim(text: str, lent: frozenset[str]) -> str:
     """Without the harmless words before and after."""
     parts = text.split()
-    label = parts[:1] in (["A"], ["I"]) and parts[1:2] in (["and"], ["or"], ["&"])
-    while parts and _harmless(parts[0], lent) and not label:
-        parts = parts[1:]  # an A or I at the end or before "and" is a label
-        label = parts[:1] in (["A"], ["I"]) and (len(parts) == 1 or parts[1] in ("and", "or", "&"))
-    while parts and _harmless(parts[-1], lent):
+    while parts and _harmless(parts[0], lent) and not _joined(parts, lent):
+        parts = parts[1:]
+    while parts and _harmless(parts[-1], lent) and not _joined(parts[::-1], lent):
         parts = parts[:-1]
     return " ".join(parts).strip(" ,.;")
+
+
+def _joined(parts: list[str], lent: frozenset[str]) -> bool:
+    """Whether the first is joined to a word that says something, red and blue, or is the label A or I."""
+    joined = [part.casefold() for part in parts[1:2]] in (["and"], ["or"], ["&"])
+    if parts[0] in ("A", "I"):
+        return joined or len(parts) == 1
+    return joined and parts[0].casefold() not in _EMPTY and not _harmless(" ".join(parts[2:3]), lent)
 
 
 def _harmless(part: str, lent: frozenset[str]) -> bool:
