@@ -2,12 +2,13 @@
 
 import re
 
-from glm4v.rewards import chemical, choice, formulas, open_answer, places, substances, values
+from glm4v.rewards import chemical, choice, compounds, formulas, open_answer, places, substances, values
 from glm4v.rewards.numerals import chinese, number_word
 from glm4v.rewards.quantity import Rules
 from glm4v.rewards.statement import hedge
 from glm4v.rewards.yes_no import read as polarity
 
+_DOWN = str.maketrans("₀₁₂₃₄₅₆₇₈₉ₙ₊₋", "0123456789n+-")
 _ROMAN = ["I", "II", "III", "IV", "V", "VI", "VII", "VIII"]
 
 
@@ -43,6 +44,24 @@ def _lettered(text: str, letters: dict[str, str]) -> str:
     return re.sub(r"\[([A-Z][^\[\]]{0,20}?)\]", letter, text)
 
 
+def _general(text: str, truth: str, question: str | None) -> bool | None:
+    """General formulas: CnH2n+2, C_nH_{2n+2}."""
+    bare = [
+        re.sub(r"[\s_^{}$\\]|mathrm|\(n\D.*", "", part.translate(_DOWN)) for part in (text.rpartition(":")[2], truth)
+    ]
+    return bare[0] == bare[1] if re.fullmatch(r"C\d*nH\d*n.*", bare[1]) else None
+
+
+def _of_substance(text: str, truth: str, question: str | None) -> bool | None:
+    """Amounts of a substance that the question names: 1 mol O2, where it asks for oxygen."""
+    amount = re.fullmatch(r"(.*\d.*?)\s+(?:of )?([A-Z]\S*)", text)
+    if amount is None or not question or not chemical.formulas(amount[2]):
+        return None
+    named = compounds.identities(amount[2])
+    asked = any(compounds.identities(word.strip("?,.:;()")) & named for word in question.split()[:60])
+    return _values(amount[1], truth, question) if asked and not values.parse_unit(amount[2]) else None
+
+
 def _oxidation(text: str, truth: str, question: str | None) -> bool | None:
     """Oxidation states: +6, VI, +6价, 6+."""
     right = _charges(truth)
@@ -62,6 +81,7 @@ def _charges(text: str) -> list[int]:
         lambda word: str(number_word(word[0]) or chinese(word[0]) or word[0]),
         text,
     )
+    text = re.sub(r"\bzero\b|零", "0", text, flags=re.IGNORECASE)
     text = re.sub(r"[ⅠⅡⅢⅣⅤⅥⅦⅧ]", lambda numeral: _ROMAN["ⅠⅡⅢⅣⅤⅥⅦⅧ".index(numeral[0])], text)
     found = re.findall(
         r"(?<![A-Za-z0-9}^{])(?:([+-]?)(\d)(?![\d.]*\d|[+-])|(\d)([+-])|([+-]?)(VIII|VII|VI|IV|V|III|II|I))e?(?![A-Za-z0-9])",
@@ -69,6 +89,8 @@ def _charges(text: str) -> list[int]:
     )
     return [int(f"{a or d or e}{b or c or _ROMAN.index(r) + 1}") for a, b, c, d, e, r in found]
 
+
+_values = values.reader(Rules(measured=True))
 
 check = open_answer.verifier(
     (
@@ -80,9 +102,11 @@ check = open_answer.verifier(
         _hybrids,
         _oxidation,
         _concentrations,
+        _general,
         substances.substances,
         places.read,
-        values.reader(Rules(measured=True)),
+        _of_substance,
+        _values,
         formulas.read,
     ),
     lists=(open_answer.words("substances", "words", "things", "culture"),),

@@ -108,6 +108,12 @@ def _plain(name: str) -> str:
     return re.sub(r"[\s-]", "", locants_first(bare).replace("sulph", "sulf").replace("aluminum", "aluminium"))
 
 
+def same_systematic(truth: str, candidates: list[str]) -> bool | None:
+    """True for a systematic name with locants, 3-methylpentane, but for spaces and hyphens; None for anything else."""
+    located = re.search(r"\d-[a-z]", truth) is not None and re.search(r"[a-z]-\d", truth) is None
+    return True if located and any(_plain(name) == _plain(truth) for name in candidates) else None
+
+
 def locants_first(name: str) -> str:
     """propan-2-ol as 2-propanol, but-1-ene as 1-butene."""
     return re.sub(
@@ -168,7 +174,8 @@ def _english(text: str) -> str | None:
     for length in range(len(name) - 1, 2, -1):
         if name[length] == " " and name[length + 1 :] in anions:
             cation = _cation(name[:length])
-            return None if cation is None else salt(cation, anions[name[length + 1 :]])
+            if cation is not None:
+                return salt(cation, anions[name[length + 1 :]])
     return None
 
 

@@ -63,7 +63,8 @@ def verifier(readers: Sequence[Reader], lists: Sequence[Reader] = ()) -> Verifie
 
 
 def _same(prediction: str, truth: str, question: str | None, readers: Sequence[Reader]) -> bool:
-    text, target = _ROUNDED.sub("", unwrap(prediction)), _unwrapped(truth)
+    bare, target = unwrap(prediction), _unwrapped(truth)
+    text = _ROUNDED.sub("", bare) or bare
     if text and text == target:
         return True
     if not text or (question and plain(text) == plain(question)):

@@ -214,7 +214,7 @@ def _same_chain(text: str, truth: str, right: list[str], question: str | None, s
         given = _chain(core)
         if not given:
             listed = [
-                part for part in re.split(rf"{_SEPARATORS.pattern}|\\s*(?:→|->)\\s*", core, flags=re.IGNORECASE) if part
+                part for part in re.split(rf"{_SEPARATORS.pattern}|\s*(?:→|->)\s*", core, flags=re.IGNORECASE) if part
             ]
             if len(listed) != len(right):
                 continue

@@ -73,7 +73,7 @@ def substances(text: str, truth: str, question: str | None) -> bool | None:
     """The reader of substances by formula or name: None where the truth is neither."""
     right = compounds.identities(truth)
     if not right:
-        return None
+        return compounds.same_systematic(truth, _candidates(text, truth, question))
     formulas = chemical.formulas(truth)
     if question and _FORMULA_ASKED.search(question) and formulas and not _NAME_ASKED.search(question):
         allowed: bool | None = True
@@ -126,7 +126,7 @@ def _candidates(text: str, truth: str, question: str | None) -> list[str]:
     if hedge(text, truth) is None:
         found += [core for core in cores(text, question) if core not in found]
         found += [
-            re.sub(r"^(?:the|a|an)\s+|\s+(?:gas|metal|solution|acid gas|气体|溶液|ions?|element)$", "", core)
+            re.sub(r"^(?:the|a|an)\s+|\s+(?:gas|metal|solution|acid gas|ions?|element)$|气体?$|溶液$", "", core)
             for core in list(found)
         ]
     return found
