@@ -31,8 +31,8 @@ def read(text: str, question: str | None, loose: bool = False) -> bool | None:
     whole = (bool(_EXACT & set(asked)) or any(word.isdigit() for word in asked)) and not (loose and "than" not in asked)
     enough = len(said) == len(asked) if whole else said[-1] == asked[-1] or 2 * len(said) >= len(asked)
     subject = re.match(r"(?:there (is|are|was|were)|it|they|he|she)\b", text.casefold())
-    if loose and subject and not subject[1] and len(said) == 1:  # no, it is bigger
-        return denials == 0
+    if len(said) == 1 and ((loose and subject and not subject[1]) or re.match(r"not\b", text.casefold())):
+        return denials == 0  # no, it is bigger; not the same
     if subject and not whole:  # there aren't any trees; it can't fit
         enough |= said == asked[: len(said)] if subject[1] else said == asked[1 : 1 + len(said)]
     return denials == 0 if enough else None

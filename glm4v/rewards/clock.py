@@ -295,7 +295,7 @@ def _same_time(text: str, truth: str, question: str | None) -> bool:
     right = time_of_day(truth)
     if right is None or hedge(text, truth) is not None:
         return False
-    for core in cores(text, question):
+    for core in (*cores(text, question), text.rpartition(" at ")[2]):
         given = time_of_day(core)
         if given is not None:
             return _agree(given, right)

@@ -11,7 +11,7 @@ from glm4v.rewards.yes_no import read as polarity
 
 _PICTURE = r"(?:images?|pictures?|photos?|photographs?|figures?|figs?\.?|panels?|frames?|views?|scenes?|图片?|照片|第)"
 _NAMED = re.compile(
-    rf"^(?:in |the |on |from )*{_PICTURE}s?\s*(?:no\.?|number|#)?\s*([0-9]{{1,2}}|[A-H]|[一二三四五六七八九]|one|two"
+    rf"^(?:in |the |on |from |one )*{_PICTURE}s?\s*(?:no\.?|number|#)?\s*([0-9]{{1,2}}|[A-H]|[一二三四五六七八九]|one|two"
     rf"|three|four|five|six)(?:张|幅)?(?:图片?|照片)?$",
     re.IGNORECASE,
 )
@@ -52,12 +52,16 @@ def _how_many(question: str | None) -> int:
 def _numbers(text: str, many: int) -> frozenset[str]:
     """The pictures that a text names, and no other word; {"all"} and {"none"} for these."""
     text = text.strip(" .").casefold()
+    text = re.sub(r"\blast\b", f"{many}th", text) if many else text
+    first = re.fullmatch(rf"(?:the )?first (two|three|four)(?: {_PICTURE})?", text)
+    if first:
+        return frozenset(str(n) for n in range(1, _COUNT[first[1]] + 1))
     if text in ("都没有", "都不", "没有", "一张都没有", "in none", "in none of them"):
         return frozenset(("none",))
     if re.fullmatch(rf"(?:the )?(?:none|neither|no {_PICTURE})(?: of (?:them|these|the (?:\w+ )?{_PICTURE}))?", text):
         return frozenset(("none",))
     match = re.fullmatch(
-        rf"(?:all|both)(?: of)?(?: (?:the|them|these))?(?: (two|three|four|five|six|\d))?(?: {_PICTURE})?", text
+        rf"(?:all|both|every|each)(?: of)?(?: (?:the|them|these))?(?: (two|three|four|five|six|\d))?(?: {_PICTURE})?", text
     )
     if match:
         if text.startswith("both") and many > 2:

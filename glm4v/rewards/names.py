@@ -26,10 +26,9 @@ _STOREY = re.compile(
     r"\b(?:which|what) (?:floor|storey|story|level|lane|row|column|platform|grade|chapter)\b", re.IGNORECASE
 )
 _ROADS = {"St": "Street", "Ave": "Avenue", "Rd": "Road", "Blvd": "Boulevard", "Dr": "Drive"}
-_SHADE = re.compile(
-    r"\b(?:light|dark|pale|deep|bright)[- ](?:red|orange|yellow|green|blue|purple|violet|pink|brown|black|gr[ae]y)\b",
-    re.IGNORECASE,
-)
+_COLORS = "red|orange|yellow|green|blue|purple|violet|pink|brown|black|gr[ae]y"
+_SHADE = re.compile(rf"\b(?:light|dark|pale|deep|bright)[- ](?:{_COLORS})\b", re.IGNORECASE)
+_SHADES = {"pale": "light", "deep": "dark"}
 _FORM_ASKED = re.compile(
     r"\b(?:plural|singular|past (?:tense|participle)|participle|comparative|superlative) (?:form )?of\b|\bspell",
     re.IGNORECASE,
@@ -129,6 +128,7 @@ def _words(text: str) -> tuple[str, ...]:
     text = re.sub(r"(?<=\w )(St|Ave|Rd|Blvd|Dr)\.?$", lambda road: _ROADS[road[1]], text)
     text = _INITIALISM.sub(lambda letters: letters[0].replace(".", ""), text)
     text = re.sub(r"\bhttps?://", "", text)
+    text = re.sub(rf"\b(pale|deep)(?=[- ](?:{_COLORS})\b)", lambda shade: _SHADES[shade[0].casefold()], text, flags=re.I)
     text = re.sub(
         r"\b((?:north|south)?(?:east|west|north|south))(?:wards?|ern)\b",
         r"\1",
@@ -209,6 +209,9 @@ def same(text: str, truth: str, question: str | None, tables: tuple[str, ...]) -
         return han.same(text, other_names(truth, tables), question)
     forms = [truth] if not han.HAN.search(truth) else other_names(truth, tables)
     forms = [form for form in forms if not han.HAN.search(form)]
+    text = re.sub(r"^an? pair of ", "", text, flags=re.IGNORECASE)
+    if re.match(r"in\b", truth):
+        text = re.sub(r"\b(?:inside|within)\b", "in", text)
     text, truth = (re.sub(r"\b(the [\w-]+) ones?\b", r"\1", _NUMBERED.sub("number ", part)) for part in (text, truth))
     if hedge(text, " ".join(other_names(truth, tables)), question) is not None:
         return False

@@ -152,16 +152,18 @@ def truth_of(truth: str) -> Quantity | None:
 
 def given_by(text: str, truth: str, question: str | None, right: Quantity) -> Quantity | None:
     """The quantity that an answer commits to, or None."""
+    whole = quantity.read(_NUMBERED.sub("", text))
+    if whole is not None and whole.unit is not None:
+        return whole
     if re.search(r"\bhow many\b|多少|几", question or "", re.IGNORECASE) and (
         _is_label_of_one(text, question or "") or of_another(text, question or "")
     ):
         return None
-    if re.search(r"\b(?:each|apiece)\W*$", text) and not re.search(r"\b(?:each|apiece|every|per|one)\b", question or "each"):
+    if re.search(r"\b(?:each|apiece)\W*$", text) and not re.search(r"\b(?:each|every|per|one)\b", question or "each"):
         return None
-    text = _NUMBERED.sub("", text)
-    whole = quantity.read(text)
     if whole is not None:
         return whole
+    text = _NUMBERED.sub("", text)
     if hedge(_without_numbers_words(text), truth, question) is not None or _counts_things(text, question or "", right):
         return None
     for core in cores(text, question):
