@@ -5,6 +5,7 @@ order, and none besides. Chinese answers are compared as text: what stands aroun
 """
 
 import re
+from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -300,12 +301,15 @@ def _same_keys(found: list[str], truth: str, question: str | None, tables: tuple
 
 def _without_figures(said: list[str], lent: frozenset[str]) -> list[str]:
     """The keys without the figures that stand where the question has them: image 1 and 2, but not two ladders."""
-    left, before = [], ""
+    return [key for before, key in _led(said) if f"{before} {key}" not in lent]
+
+
+def _led(said: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each key behind the last word before it that is no figure."""
+    before = ""
     for key in said:
-        if f"{before} {key}" not in lent:
-            left.append(key)
+        yield before, key
         before = before if key[0].isdigit() or key == "and" else key
-    return left
 
 
 def _is_count(said: tuple[str, ...]) -> bool:
@@ -360,7 +364,7 @@ def _lent(key: str, lent: frozenset[str]) -> bool:
 @lru_cache(maxsize=512)
 def _lent_keys(question: str, tables: tuple[str, ...]) -> frozenset[str]:
     """The keys of the words that the question lends, and of the things that it names but does not offer."""
-    lent = question_words(question)
+    lent = frozenset(word for word in question_words(question) if not word.isdigit())
     table = aliases(tables).phrases
     found = _words(question[:1000])
     offered = {number for word in found if stem(word) not in lent for number in table.get((word,), ())}
@@ -370,7 +374,7 @@ def _lent_keys(question: str, tables: tuple[str, ...]) -> frozenset[str]:
     }
     figures = {
         f"{before} {word}"
-        for last, word in pairwise(("", *found))
+        for last, word in _led(found)
         for before in (last, "image", "pictur", "photo")
         if word[0].isdigit()
     }
