@@ -67,6 +67,7 @@ _WATERS = {
     "deca": 10,
     "dodeca": 12,
 }
+_LONG_PREFIXES = {"o": "ortho", "m": "meta", "p": "para", "E": "trans", "Z": "cis"}
 _HAN_WATERS = {"一": 1, "二": 2, "三": 3, "四": 4, "五": 5, "六": 6, "七": 7, "八": 8, "九": 9, "十": 10, "十二": 12}
 
 
@@ -105,13 +106,21 @@ def _plain(name: str) -> str:
     if chemical.formulas(name):
         return chemical.normal(name)
     bare = re.sub(r"^(?:the|a|an)\s+", "", fold(name).casefold().strip(" ."))
+    bare = re.sub(r"^poly\((\w+)\)$", r"poly\1", bare)
     return re.sub(r"[\s-]", "", locants_first(bare).replace("sulph", "sulf").replace("aluminum", "aluminium"))
 
 
 def same_systematic(truth: str, candidates: list[str]) -> bool | None:
     """True for a systematic name with locants, 3-methylpentane, but for spaces and hyphens; None for anything else."""
-    located = re.search(r"\d-[a-z]", truth) is not None and re.search(r"[a-z]-\d", truth) is None
-    return True if located and any(_plain(name) == _plain(truth) for name in candidates) else None
+    found, right = ({_plain(_prefix(name)) for name in names} for names in (candidates, [truth]))
+    return True if re.search(r"\d-[a-z]|^\W?(?:[ompEZDL]|ortho|meta|para|cis|trans)\W?-", truth) and found & right else None
+
+
+def _prefix(name: str) -> str:
+    """p- as para-, (E)- as trans-."""
+    return re.sub(
+        r"^\(?([ompEZ])\)?-", lambda mark: _LONG_PREFIXES[mark[1]] + "-", name
+    )
 
 
 def locants_first(name: str) -> str:

@@ -7,7 +7,7 @@ from glm4v.rewards.quantity import Rules
 from glm4v.rewards.statement import cores, hedge
 
 _MAGNITUDE = re.compile(
-    r"(?:[-−](?=\d))?[0-9][0-9.,]*(?:\s*(?:×|\\times)\s*10\^?\{?[-0-9⁰-⁹⁻]+\}?)?\s*(?:[A-Za-zμΩ°]+(?:[/·^][A-Za-z0-9²³⁻]+"
+    r"(?:[-−](?=\d))?[0-9][0-9.,]*(?:\s*(?:×|\\times)\s*10\^?\{?[-0-9⁰-⁹¹²³⁻]+\}?)?\s*(?:[A-Za-zμΩ°]+(?:[/·^][A-Za-z0-9²³⁻]+"
     r"|[²³])*|[\u4e00-\u9fff]{1,6}?(?=,|，|$|\s|方向|向))"
 )
 

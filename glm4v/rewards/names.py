@@ -23,9 +23,12 @@ _NUMBERED = re.compile(r"(?:#|№|\b(?:no|nr|num|number)\.?)\s*(?=\d)", re.IGNOR
 _INITIALISM = re.compile(r"\b(?:[^\W\d_]\.){2,}")
 _GENERIC_NAMES = "river mountain mount mt lake sea ocean canal city island islands desert republic kingdom state states"
 _GENERIC = frozenset(_GENERIC_NAMES.split())
-_STOREY = re.compile(
-    r"\b(?:which|what) (?:floor|storey|story|level|lane|row|column|platform|grade|chapter)\b", re.IGNORECASE
+RANK_ASKED = re.compile(
+    r"\b(?:which|what) (?:floor|storey|story|level|lane|row|column|platform|grade|chapter)\b|\bwhich (?:group|period)\b",
+    re.IGNORECASE,
 )
+_RANK_HAN = re.compile(r"第?([一二三四五六七八九十]{1,3}|\d{1,3})(?:楼|层|排|行|列|名|周期|族|章|年级|号车道)")
+_RANKED = re.compile(r"\b(floor|stor(?:e?y|ie)|level|lane|row|column|platform|grade|chapter|group|period)s?\b", re.IGNORECASE)
 _ROADS = {"St": "Street", "Ave": "Avenue", "Rd": "Road", "Blvd": "Boulevard", "Dr": "Drive"}
 _COLORS = "red|orange|yellow|green|blue|purple|violet|pink|brown|black|gr[ae]y"
 _SHADE = re.compile(rf"\b(?:light|dark|pale|deep|bright)[- ](?:{_COLORS})\b", re.IGNORECASE)
@@ -206,6 +209,10 @@ def same(text: str, truth: str, question: str | None, tables: tuple[str, ...]) -
         return False
     if question and (echoes(text, truth, question) or not _has_asked_form(text, truth, question)):
         return False
+    rank = RANK_ASKED.search(question or "") and _RANK_HAN.fullmatch(text.strip(" ."))
+    if rank:
+        wanted = _needed(list(_words(truth)), _lent_keys(question or "", tables))
+        return [key.removeprefix("#") for key in wanted] == [str(numerals.chinese_or_figures(rank[1]))]
     if han.HAN.search(text):
         return han.same(text, other_names(truth, tables), question)
     forms = [truth] if not han.HAN.search(truth) else other_names(truth, tables)
@@ -216,7 +223,8 @@ def same(text: str, truth: str, question: str | None, tables: tuple[str, ...]) -
     text, truth = (re.sub(r"\b(the [\w-]+) ones?\b", r"\1", _NUMBERED.sub("number ", part)) for part in (text, truth))
     if hedge(text, " ".join(other_names(truth, tables)), question) is not None:
         return False
-    if _of_another(text, truth) or (_STOREY.search(question or "") and _is_count(_words(text))):
+    ranked = RANK_ASKED.search(question or "")
+    if _of_another(text, truth) or (ranked and (_is_count(_words(text)) or _of_other_rank(text, ranked[0]))):
         return False
     return any(_same_latin(text, form, question, tables) for form in forms)
 
@@ -281,14 +289,14 @@ def _same_keys(found: list[str], truth: str, question: str | None, tables: tuple
     if not wanted:
         return False
     protected = frozenset(wanted)
-    drawn = frozenset() if protected & _DRAWN or _STOREY.search(question or "") else _DRAWN
+    drawn = frozenset() if protected & _DRAWN or RANK_ASKED.search(question or "") else _DRAWN
     if truth.istitle() and " " in truth:  # Main Street is no Main Road
         lent = frozenset(key for key in lent if not key.startswith("@"))
-    if _STOREY.search(question or ""):  # floor 3 is the third floor
+    if RANK_ASKED.search(question or ""):  # floor 3 is the third floor
         wanted = [key.removeprefix("#") for key in wanted]
     for core in found:
         said = _without_figures(keys(core, tables, sense), lent)
-        if _STOREY.search(question or ""):
+        if RANK_ASKED.search(question or ""):
             said = [key.removeprefix("#") for key in said]
         given = [key for key in said if key in protected or not (_lent(key, lent) or key in drawn)]
         if given[:1] == ["1"] and not "".join(given[1:2]).isdigit() and "1" not in wanted and wanted[0][0] != "#":  # one dog
@@ -323,6 +331,12 @@ def _of_another(text: str, truth: str) -> bool:
     other = any(key in said and said[key] != after for key, after in right.items())
     ways = [{noun: word for word, noun in _WAY.findall(part.casefold())} for part in (text, truth)]
     return other or any({ways[0].get(noun), way} in _CONTRARY for noun, way in ways[1].items() if noun not in _SIDES)
+
+
+def _of_other_rank(text: str, asked: str) -> bool:
+    """Whether an answer names a column, where a row is asked for."""
+    said, right = ({word.casefold()[:4] for word in _RANKED.findall(part)} for part in (text, asked))
+    return bool(said) and not said & right and not said | right <= {"floo", "stor", "leve"}
 
 
 def _placed(text: str) -> dict[str, str]:

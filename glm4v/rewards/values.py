@@ -5,7 +5,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
 
-from glm4v.rewards import algebra, han, mathematics, quantity
+from glm4v.rewards import algebra, han, mathematics, names, quantity
 from glm4v.rewards.asked_form import is_task
 from glm4v.rewards.expression import FUNCTIONS, ExpressionError, Tree, parse
 from glm4v.rewards.quantity import Quantity, Rules
@@ -68,6 +68,8 @@ def reader(rules: Rules) -> Reader:
 
     def read(text: str, truth: str, question: str | None) -> bool | None:
         right = truth_of(truth) or _counted(truth, question)
+        if right is not None and right.unit is None and names.RANK_ASKED.search(question or ""):
+            return names.same(text, truth, question, ("words", "things"))
         if right is None or (_CODE.fullmatch(truth.strip()) and _CODE_ASKED.search(question or "")):
             return None
         text = _signed(text) if complex(right.value).real < 0 else text
@@ -78,7 +80,7 @@ def reader(rules: Rules) -> Reader:
             if not _worked_out(given.tree, rules) and _worked_out(right.tree, rules):
                 continue
             if quantity.same(given, right, question, rules):
-                return not _names_energy(said, question)
+                return not _of_other_quantity(said, truth, question)
         return False
 
     return read
@@ -101,9 +103,11 @@ _FALLEN = re.compile(
 )
 
 
-def _names_energy(text: str, question: str | None) -> bool:
-    """Whether a torque is given in joules, which are as many newton metres of another quantity."""
-    return _TORQUE.search(question or "") is not None and re.search(r"J\b|joules?\b|焦", text) is not None
+def _of_other_quantity(text: str, truth: str, question: str | None) -> bool:
+    """Whether a unit has the dimension of the right one and not its quantity: a torque in joules, a frequency in Bq."""
+    energy = _TORQUE.search(question or "") and re.search(r"J\b|joules?\b|焦", text)
+    names = [[re.search(name, part) is not None for name in ("Hz|hertz|赫", "Bq|becquerel|贝可")] for part in (text, truth)]
+    return energy is not None or (any(names[0]) and names[0] == names[1][::-1])
 
 
 def _signed(text: str) -> str:
@@ -430,7 +434,7 @@ def units(text: str, truth: str, question: str | None) -> bool | None:
     ):
         given = parse_unit(core)
         if given is not None:
-            if _names_energy(core, question) or (_SYMBOL_ASKED.search(question or "") and re.fullmatch("[a-z]{3,}", core)):
+            if _of_other_quantity(core, truth, question) or (_SYMBOL_ASKED.search(question or "") and re.fullmatch("[a-z]{3,}", core)):
                 return False
             same_size = algebra.near(given.factor, right.factor, algebra.TIGHT) and given.zero == right.zero
             return given.dimension == right.dimension and same_size
