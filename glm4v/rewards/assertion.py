@@ -10,7 +10,7 @@ _SILENT_WORDS = (
     "is are was were be been do does did has have had will would can could should may the a an it its they he she "
     "there this that these those any some we i you also indeed really"
 )
-_EXACT_WORDS = "all every each both only more less fewer than most exactly always if between other"
+_EXACT_WORDS = "all every each both only more less fewer than most exactly always if between other half partly"
 _SILENT, _EXACT = frozenset(_SILENT_WORDS.split()), frozenset(_EXACT_WORDS.split())
 _DENIALS = frozenset(("not", "no", "never", "none", "nobody", "nothing", "cannot", "neither"))
 _OPPOSITES = [tuple(frozenset(side.split()) for side in row) for row in rows("opposites.txt", "|")]

@@ -5,7 +5,7 @@ import re
 from glm4v.rewards import choice, clock, formulas, numerals, open_answer, ranges, ratios, relative, values
 from glm4v.rewards.parts import ORDERED
 from glm4v.rewards.quantity import Rules
-from glm4v.rewards.statement import cores, hedge
+from glm4v.rewards.statement import cores, hedge, question_words, stem
 from glm4v.rewards.vqa import TABLES, absent, seen_text
 from glm4v.rewards.yes_no import read as polarity
 
@@ -23,7 +23,7 @@ _ORDER = re.compile(r"[A-H1-9](?:\s*(?:-|–|—|,|;|→|⟶|->|=>|>|<|、)?\s*[
 def pictures(text: str, truth: str, question: str | None) -> bool | None:
     """Pictures by number: image 2, the second image, 2, 图2, 第二张, images 1 and 2, all three, none."""
     many = _how_many(question)
-    right = _numbers(truth, many)
+    right = _numbers(_picture_of(truth, question), many)
     in_order = len(right) > 1 and ORDERED.search(question or "")
     if not right or truth.strip().isdigit() or in_order or (
         not re.search(_PICTURE, truth, re.IGNORECASE) and re.match(r"how many\b", question or "", re.IGNORECASE)
@@ -36,10 +36,18 @@ def pictures(text: str, truth: str, question: str | None) -> bool | None:
     if hedge(re.sub(r"\bboth\b|\bnone\b|\bneither\b|\bno\b", "", text), truth) is not None:
         return False
     for core in cores(text, question):
-        given = _numbers(core, many)
+        given = _numbers(_picture_of(core, question), many)
+        if not given and re.fullmatch(r"[A-H]{2,8}", core) and len(set(core)) == len(core):
+            given = frozenset(core)
         if given:
             return given == right
     return None if "none" in right or "all" in right else False
+
+
+def _picture_of(text: str, question: str | None) -> str:
+    """Image 2 for the phone in image 2, where the question has the phone."""
+    noun = re.match(rf"(?:the )?(\w+) in (?={_PICTURE})", text, re.IGNORECASE)
+    return text[noun.end() :] if noun and stem(noun[1].casefold()) in question_words(question or "") else text
 
 
 def _how_many(question: str | None) -> int:
@@ -97,7 +105,7 @@ def orders(text: str, truth: str, question: str | None) -> bool | None:
     if (
         not _ORDER.fullmatch(truth.strip())
         or truth.strip().isdigit()
-        or not re.search(r"order|sequence|arrange|顺序|排", question or "", re.I)
+        or not re.search(r"order|sequence|arrange|rank|sort|顺序|排", question or "", re.I)
     ):
         return None
     if hedge(text, truth) is not None:

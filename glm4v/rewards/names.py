@@ -24,7 +24,8 @@ _INITIALISM = re.compile(r"\b(?:[^\W\d_]\.){2,}")
 _GENERIC_NAMES = "river mountain mount mt lake sea ocean canal city island islands desert republic kingdom state states"
 _GENERIC = frozenset(_GENERIC_NAMES.split())
 RANK_ASKED = re.compile(
-    r"\b(?:which|what) (?:floor|storey|story|level|lane|row|column|platform|grade|chapter)\b|\bwhich (?:group|period)\b",
+    r"\b(?:which|what) (?:floor|storey|story|level|lane|row|column|platform|grade|chapter|exit|door|gate|track|shelf|drawer|stop)\b"
+    r"|\bwhich (?:group|period)\b",
     re.IGNORECASE,
 )
 _RANK_HAN = re.compile(r"第?([一二三四五六七八九十]{1,3}|\d{1,3})(?:楼|层|排|行|列|名|周期|族|章|年级|号车道)")
@@ -37,8 +38,9 @@ _FORM_ASKED = re.compile(
     r"\b(?:plural|singular|past (?:tense|participle)|participle|comparative|superlative) (?:form )?of\b|\bspell",
     re.IGNORECASE,
 )
-_WAY = re.compile(r"\b(in|inside|within|on|onto|to|towards?|from)\s+(?:(?:the|an?|his|her|its|their)\s+)?([^\W\d_]+)")
-_CONTRARY = tuple({one, other} for ones, others in (("in inside within", "on onto"), ("to toward towards", "from")) for one in ones.split() for other in others.split())
+_WAY = re.compile(r"\b(in|inside|within|on|onto|to|towards?|from|by)\s+(?:(?:the|an?|his|her|its|their)\s+)?([^\W\d_]+)")
+_CONTRARY = tuple({one, other} for ones, others in (("in inside within by", "on onto"), ("in inside within", "by"), ("to toward towards", "from")) for one in ones.split() for other in others.split())
+_SAME_PLACE = (("in", "inside|within"), ("by", "beside|next to|near"))
 _SIDES = frozenset((*_DIRECTIONS, *"side corner middle center centre background street road".split()))
 _PLACES = frozenset("behind front above over below under beneath beside between near inside outside".split())
 _RANGE = re.compile(r"\d\s*[-–—~]\s*\d")
@@ -218,8 +220,9 @@ def same(text: str, truth: str, question: str | None, tables: tuple[str, ...]) -
     forms = [truth] if not han.HAN.search(truth) else other_names(truth, tables)
     forms = [form for form in forms if not han.HAN.search(form)]
     text = re.sub(r"^an? pair of ", "", text, flags=re.IGNORECASE)
-    if re.match(r"in\b", truth):
-        text = re.sub(r"\b(?:inside|within)\b", "in", text)
+    for place, others in _SAME_PLACE:
+        if re.match(rf"{place}\b", truth):
+            text = re.sub(rf"\b(?:{others})\b", place, text)
     text, truth = (re.sub(r"\b(the [\w-]+) ones?\b", r"\1", _NUMBERED.sub("number ", part)) for part in (text, truth))
     if hedge(text, " ".join(other_names(truth, tables)), question) is not None:
         return False
@@ -285,7 +288,10 @@ def _same_keys(found: list[str], truth: str, question: str | None, tables: tuple
     done = (
         frozenset(map(stem, re.findall(r"\b\w{3,}ing\b", truth.casefold()))) - lent
     )  # reading a book, not writing one
-    wanted = _needed(_without_figures(keys(truth, tables, sense), lent), lent, done)
+    right = keys(truth, tables, sense)
+    if all(_lent(key, lent) for key in _without_figures(right, lent)):  # the person in image 2
+        lent = frozenset(key for key in lent if " " not in key)
+    wanted = _needed(_without_figures(right, lent), lent, done)
     if not wanted:
         return False
     protected = frozenset(wanted)

@@ -145,7 +145,7 @@ def _with_unit(value: Value, half: float | None, tree: Tree, text: str, currency
         return Quantity(value, None, half, tree)
     if _PERCENT.fullmatch(text):
         return Quantity(value / 100, None, None if half is None else half / 100, ("percent", tree), percent=True)
-    unit = parse_unit(text)
+    unit = None if text[0] in "×*" else parse_unit(text)
     return None if unit is None else Quantity(value, unit, half, tree)
 
 

@@ -111,6 +111,7 @@ def question_words(question: str) -> frozenset[str]:
     """The words that a question lends to its answer: all, but for those that it offers as alternatives."""
     text = re.sub(r"\b((?:is|are|was|were|has|have) (?:\w+ )?\w+), ", r"\1: ", fold(question).casefold())
     offered: set[str] = set()
+    text = re.sub(r"\bor (?:in|on|to|at|from|with|of) ", "or ", text)
     for match in re.finditer(r"((?:[\w'-]+, )*)([\w'-]+),? or (?:the |a |an )?([\w'-]+)(?: ([\w'-]+))?", text):
         offered.update(re.findall(r"[\w'-]+", match[1]), (match[2], match[3]))
     for match in re.finditer(
@@ -123,7 +124,7 @@ def question_words(question: str) -> frozenset[str]:
     for match in re.finditer(r"([\w'-]+) and ([\w'-]+) or\b", text):
         offered.update(match.groups())
     for match in re.finditer(
-        r"([\w'-]+) ([\w'-]+) or (?:on |to )?(?:the |an? )?([\w'-]+) \2\b", text
+        r"([\w'-]+) ([\w'-]+) or (?:the |an? )?([\w'-]+) \2\b", text
     ):  # the red car or the blue car
         offered = offered - {match[2]} | {match[1], match[3]}
     found = re.findall(r"[^\W_]+(?:'[^\W_]+)*", text)

@@ -46,14 +46,14 @@ _NAME = re.compile(r"[^\d+*/^=<>()!≠-]{1,30}")
 _TORQUE = re.compile(r"torque|moment of (?:the|a|this) (?:force|couple)|力矩", re.IGNORECASE)
 _SYMBOL_ASKED = re.compile(r"\bsymbol\b|符号", re.IGNORECASE)
 _CODE = re.compile(r"\d+[A-Z]")
-_CODE_ASKED = re.compile(r"\b(?:number|code|plate|label|seat|gate|model|address)\b(?! of)", re.IGNORECASE)
+_CODE_ASKED = re.compile(r"\b(?:number|code|plate|label|seat|gate|model|address|bus|tram|route|room|flight|flat|road)\b(?! of)", re.IGNORECASE)
 _WORKING = 0.02  # sides of an equation may differ by this much where values are rounded
 UNKNOWN = re.compile(r"\b(?i:solve for|find|value of|what is|for which|求)\s+\$?([b-hj-z])\b(?!')")
 _NUMBERED = re.compile(r"^(?:the )?(?:#|№|(?:no|nr|number)\b\.?)\s*(?=\d)", re.IGNORECASE)
 _SIDES = re.compile(r"\s*(?:=|≈|≃|\\approx|≐)\s*")
 _COUNTING = frozenset(("a", "an", "one", "two", "three", "four", "five", "six", "ten", "half", "minus"))
 _COUNTED_NAMES = (
-    "off discount unit units square points point times time people persons items pieces ways way votes sides "
+    "off discount stars star unit units square points point times time people persons items pieces ways way votes sides "
     "marks degrees "
     "行 页 步 节 章 段 句 字 岁 级 个 只 条 次 倍 种 人 张 件 颗 辆 本 块 扇 名 瓶 棵 朵 头 匹 把 间 座 位 支 枝 片 "
     "号 项 组 道 层 价 年 折 架 艘 双 对"
@@ -156,6 +156,7 @@ def truth_of(truth: str) -> Quantity | None:
 
 def given_by(text: str, truth: str, question: str | None, right: Quantity) -> Quantity | None:
     """The quantity that an answer commits to, or None."""
+    text = re.sub(r"\s+in (?:total|all|sum)\b", "", text)
     whole = quantity.read(_NUMBERED.sub("", text))
     if whole is not None and whole.unit is not None:
         return whole
@@ -365,10 +366,10 @@ def _counts_things(text: str, question: str, right: Quantity) -> bool:
     noun, known = parts[-1].casefold(), question.casefold()
     if noun == "times":
         return re.search(r"\bhow (?:many|much) (?:more|fewer|less)\b", known) is not None
-    named = [re.search(rf"\b{form}\b", known) is not None for form in (noun, noun.removesuffix("s"))]
-    if not any(named) or noun in _COUNTED or is_empty(noun):
+    if stem(noun) not in question_words(question) or noun in _COUNTED or is_empty(noun):
         return False
-    return right.unit is not None or (not named[0] and not re.search(r"\bhow many\b|number of|\bcount", known))
+    plural = not re.search(rf"\b{noun}\b", known) and not re.search(r"\bhow many\b|number of|\bcount", known)
+    return right.unit is not None or right.percent or plural
 
 
 def _asked_back(text: str, given: Quantity, right: Quantity, question: str | None) -> bool:

@@ -162,7 +162,7 @@ def polarity(text: str, question: str | None = None) -> bool | None:
         opposed |= _SOME.search(rest) is not None and _ALL.search(question or "") is not None
         return None if denied or opposed else _explained(rest, question, True)
     if (first != "no" and assertion.read(rest, question, loose=True)) or re.fullmatch(
-        r"(?:it|they|he|she|there) (?:is|are|was|were|do|does|did|can|will|has|have)", rest
+        r"(?:it|they|he|she|there|both|all(?: \w+)?) (?:is|are|was|were|do|does|did|can|will|has|have)", rest
     ):
         return None  # no, it does
     if word == "no" and first == "no" and rest and not _PRONOUN.match(rest):  # no dogs, no solution
