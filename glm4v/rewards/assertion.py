@@ -29,8 +29,13 @@ def read(text: str, question: str | None, loose: bool = False) -> bool | None:
     if not all(any(word == other for other in remaining) for word in said):
         return None
     whole = (bool(_EXACT & set(asked)) or any(word.isdigit() for word in asked)) and not (loose and "than" not in asked)
-    enough = len(said) == len(asked) if whole else said[-1] == asked[-1] or 2 * len(said) >= len(asked)
     subject = re.match(r"(?:there (is|are|was|were)|it|they|he|she)\b", text.casefold())
+    stands = 1 if subject and not subject[1] else 0  # it is half full: "it" is the first word of the question
+    enough = (
+        len(said) in (len(asked), len(asked) - stands)
+        if whole
+        else said[-1] == asked[-1] or 2 * len(said) >= len(asked)
+    )
     if len(said) == 1 and ((loose and subject and not subject[1]) or re.match(r"not\b", text.casefold())):
         return denials == 0  # no, it is bigger; not the same
     if subject and not whole:  # there aren't any trees; it can't fit

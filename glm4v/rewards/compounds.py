@@ -113,14 +113,16 @@ def _plain(name: str) -> str:
 def same_systematic(truth: str, candidates: list[str]) -> bool | None:
     """True for a systematic name with locants, 3-methylpentane, but for spaces and hyphens; None for anything else."""
     found, right = ({_plain(_prefix(name)) for name in names} for names in (candidates, [truth]))
-    return True if re.search(r"\d-[a-z]|^\W?(?:[ompEZDL]|ortho|meta|para|cis|trans)\W?-", truth) and found & right else None
+    return (
+        True
+        if re.search(r"\d-[a-z]|^\W?(?:[ompEZDL]|ortho|meta|para|cis|trans)\W?-", truth) and found & right
+        else None
+    )
 
 
 def _prefix(name: str) -> str:
     """p- as para-, (E)- as trans-."""
-    return re.sub(
-        r"^\(?([ompEZ])\)?-", lambda mark: _LONG_PREFIXES[mark[1]] + "-", name
-    )
+    return re.sub(r"^\(?([ompEZ])\)?-", lambda mark: _LONG_PREFIXES[mark[1]] + "-", name)
 
 
 def locants_first(name: str) -> str:

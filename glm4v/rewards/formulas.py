@@ -83,7 +83,9 @@ def read(text: str, truth: str, question: str | None) -> bool | None:
     indexed = set(re.findall(r"([A-Za-z])_\{?(\d)", re.sub(r"\\[a-z]+|\blog", " ", truth.translate(_DOWN))))
     if indexed:  # m1 for m_1
         text = re.sub(
-            r"(?<![\\\d_^.])([A-Za-z])(\d)(?![\d.])", lambda m: "_".join(m.groups()) if m.groups() in indexed else m[0], text
+            r"(?<![\\\d_^.])([A-Za-z])(\d)(?![\d.])",
+            lambda m: "_".join(m.groups()) if m.groups() in indexed else m[0],
+            text,
         )
     if re.search(r"\bbetween (?:which|what)\b", question or "", re.IGNORECASE):
         text = re.sub(r"^between\s+", "", text, flags=re.IGNORECASE)

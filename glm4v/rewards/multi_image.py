@@ -11,8 +11,8 @@ from glm4v.rewards.yes_no import read as polarity
 
 _PICTURE = r"(?:images?|pictures?|photos?|photographs?|figures?|figs?\.?|panels?|frames?|views?|scenes?|图片?|照片|第)"
 _NAMED = re.compile(
-    rf"^(?:in |the |on |from |one )*{_PICTURE}s?\s*(?:no\.?|number|#)?\s*([0-9]{{1,2}}|[A-H]|[一二三四五六七八九]|one|two"
-    rf"|three|four|five|six)(?:张|幅)?(?:图片?|照片)?$",
+    rf"^(?:in |the |on |from |one )*{_PICTURE}s?\s*(?:no\.?|number|#)?\s*([0-9]{{1,2}}|[A-H]|[一二三四五六七八九]|one"
+    rf"|two|three|four|five|six)(?:张|幅)?(?:图片?|照片)?$",
     re.IGNORECASE,
 )
 _ORDINAL = re.compile(rf"^(?:in |the |on |from )*([\w-]+)\s+(?:one|{_PICTURE})$", re.IGNORECASE)
@@ -24,10 +24,9 @@ def pictures(text: str, truth: str, question: str | None) -> bool | None:
     """Pictures by number: image 2, the second image, 2, 图2, 第二张, images 1 and 2, all three, none."""
     many = _how_many(question)
     right = _numbers(_picture_of(truth, question), many)
-    in_order = len(right) > 1 and ORDERED.search(question or "")
-    if not right or truth.strip().isdigit() or in_order or (
-        not re.search(_PICTURE, truth, re.IGNORECASE) and re.match(r"how many\b", question or "", re.IGNORECASE)
-    ):
+    if not right or truth.strip().isdigit() or (len(right) > 1 and ORDERED.search(question or "")):
+        return None
+    if re.match(r"how many\b", question or "", re.IGNORECASE) and not re.search(_PICTURE, truth, re.IGNORECASE):
         return None
     if re.match(r"\d+ (?!and\b|to\b|or\b)[^\W\d_]+", text) or (
         not re.search(_PICTURE, f"{truth} {question}", re.IGNORECASE)
@@ -69,7 +68,8 @@ def _numbers(text: str, many: int) -> frozenset[str]:
     if re.fullmatch(rf"(?:the )?(?:none|neither|no {_PICTURE})(?: of (?:them|these|the (?:\w+ )?{_PICTURE}))?", text):
         return frozenset(("none",))
     match = re.fullmatch(
-        rf"(?:all|both|every|each)(?: of)?(?: (?:the|them|these))?(?: (two|three|four|five|six|\d))?(?: {_PICTURE})?", text
+        rf"(?:all|both|every|each)(?: of)?(?: (?:the|them|these))?(?: (two|three|four|five|six|\d))?(?: {_PICTURE})?",
+        text,
     )
     if match:
         if text.startswith("both") and many > 2:

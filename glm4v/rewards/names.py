@@ -7,29 +7,23 @@ order, and none besides. Chinese answers are compared as text: what stands aroun
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
-from itertools import pairwise
 from typing import NamedTuple
 
-from glm4v.rewards import han, numerals
+from glm4v.rewards import han, numerals, ranks
 from glm4v.rewards.assertion import opposed
 from glm4v.rewards.statement import cores, hedge, is_empty, question_words, stem
 from glm4v.rewards.tables import rows
 from glm4v.rewards.text import fold, unaccented, words
 
 MAX_PHRASE = 7  # words of an alias
-_TOKEN = re.compile(r"\d+(?:st|nd|rd|th)\b|#?\d+(?:[.,:]\d+)*%?|(?<!\w)-\d+(?:[.,]\d+)*%?|[^\W\d_]+(?:'[^\W\d_]+)*\d*|\+|\d+[^\W_]+")
+_TOKEN = re.compile(
+    r"\d+(?:st|nd|rd|th|[a-z])\b|#?\d+(?:[.,:]\d+)*%?|(?<!\w)-\d+(?:[.,]\d+)*%?|[^\W\d_]+(?:'[^\W\d_]+)*\d*|\+|\d+[^\W_]+"
+)
 _DIRECTIONS = ["left", "right", "front", "back", "up", "down", "forward", "backward", "above", "below", "top", "bottom"]
 _NUMBERED = re.compile(r"(?:#|№|\b(?:no|nr|num|number)\.?)\s*(?=\d)", re.IGNORECASE)
 _INITIALISM = re.compile(r"\b(?:[^\W\d_]\.){2,}")
 _GENERIC_NAMES = "river mountain mount mt lake sea ocean canal city island islands desert republic kingdom state states"
 _GENERIC = frozenset(_GENERIC_NAMES.split())
-RANK_ASKED = re.compile(
-    r"\b(?:which|what) (?:floor|storey|story|level|lane|row|column|platform|grade|chapter|exit|door|gate|track|shelf|drawer|stop)\b"
-    r"|\bwhich (?:group|period)\b",
-    re.IGNORECASE,
-)
-_RANK_HAN = re.compile(r"第?([一二三四五六七八九十]{1,3}|\d{1,3})(?:楼|层|排|行|列|名|周期|族|章|年级|号车道)")
-_RANKED = re.compile(r"\b(floor|stor(?:e?y|ie)|level|lane|row|column|platform|grade|chapter|group|period)s?\b", re.IGNORECASE)
 _ROADS = {"St": "Street", "Ave": "Avenue", "Rd": "Road", "Blvd": "Boulevard", "Dr": "Drive"}
 _COLORS = "red|orange|yellow|green|blue|purple|violet|pink|brown|black|gr[ae]y"
 _SHADE = re.compile(rf"\b(?:light|dark|pale|deep|bright)[- ](?:{_COLORS})\b", re.IGNORECASE)
@@ -38,11 +32,7 @@ _FORM_ASKED = re.compile(
     r"\b(?:plural|singular|past (?:tense|participle)|participle|comparative|superlative) (?:form )?of\b|\bspell",
     re.IGNORECASE,
 )
-_WAY = re.compile(r"\b(in|inside|within|on|onto|to|towards?|from|by)\s+(?:(?:the|an?|his|her|its|their)\s+)?([^\W\d_]+)")
-_CONTRARY = tuple({one, other} for ones, others in (("in inside within by", "on onto"), ("in inside within", "by"), ("to toward towards", "from")) for one in ones.split() for other in others.split())
 _SAME_PLACE = (("in", "inside|within"), ("by", "beside|next to|near"))
-_SIDES = frozenset((*_DIRECTIONS, *"side corner middle center centre background street road".split()))
-_PLACES = frozenset("behind front above over below under beneath beside between near inside outside".split())
 _RANGE = re.compile(r"\d\s*[-–—~]\s*\d")
 _CODE = ("()", "{", "<", "[", "\\", "_", "@", "&#", ";--")  # program text and markup are no names
 _MATHEMATICAL = ("≠", "¬", "√", "≥", "≤", ">", "^", "1/")
@@ -134,7 +124,9 @@ def _words(text: str) -> tuple[str, ...]:
     text = re.sub(r"(?<=\w )(St|Ave|Rd|Blvd|Dr)\.?$", lambda road: _ROADS[road[1]], text)
     text = _INITIALISM.sub(lambda letters: letters[0].replace(".", ""), text)
     text = re.sub(r"\bhttps?://", "", text)
-    text = re.sub(rf"\b(pale|deep)(?=[- ](?:{_COLORS})\b)", lambda shade: _SHADES[shade[0].casefold()], text, flags=re.I)
+    text = re.sub(
+        rf"\b(pale|deep)(?=[- ](?:{_COLORS})\b)", lambda shade: _SHADES[shade[0].casefold()], text, flags=re.I
+    )
     text = re.sub(
         r"\b((?:north|south)?(?:east|west|north|south))(?:wards?|ern)\b",
         r"\1",
@@ -211,10 +203,11 @@ def same(text: str, truth: str, question: str | None, tables: tuple[str, ...]) -
         return False
     if question and (echoes(text, truth, question) or not _has_asked_form(text, truth, question)):
         return False
-    rank = RANK_ASKED.search(question or "") and _RANK_HAN.fullmatch(text.strip(" ."))
-    if rank:
-        wanted = _needed(list(_words(truth)), _lent_keys(question or "", tables))
-        return [key.removeprefix("#") for key in wanted] == [str(numerals.chinese_or_figures(rank[1]))]
+    rank = ranks.han(text) if ranks.asked(question) else None
+    if rank is not None:
+        return [key.removeprefix("#") for key in _needed(list(_words(truth)), _lent_keys(question or "", tables))] == [
+            rank
+        ]
     if han.HAN.search(text):
         return han.same(text, other_names(truth, tables), question)
     forms = [truth] if not han.HAN.search(truth) else other_names(truth, tables)
@@ -226,8 +219,9 @@ def same(text: str, truth: str, question: str | None, tables: tuple[str, ...]) -
     text, truth = (re.sub(r"\b(the [\w-]+) ones?\b", r"\1", _NUMBERED.sub("number ", part)) for part in (text, truth))
     if hedge(text, " ".join(other_names(truth, tables)), question) is not None:
         return False
-    ranked = RANK_ASKED.search(question or "")
-    if _of_another(text, truth) or (ranked and (_is_count(_words(text)) or _of_other_rank(text, ranked[0]))):
+    if ranks.of_another(_words(text), _words(truth)) or ranks.elsewhere(text, truth):
+        return False
+    if ranks.asked(question) and (ranks.is_count(_words(text)) or ranks.of_other_kind(text, question)):
         return False
     return any(_same_latin(text, form, question, tables) for form in forms)
 
@@ -295,17 +289,19 @@ def _same_keys(found: list[str], truth: str, question: str | None, tables: tuple
     if not wanted:
         return False
     protected = frozenset(wanted)
-    drawn = frozenset() if protected & _DRAWN or RANK_ASKED.search(question or "") else _DRAWN
+    ranked = ranks.asked(question)
+    drawn = frozenset() if protected & _DRAWN or ranked else _DRAWN
     if truth.istitle() and " " in truth:  # Main Street is no Main Road
         lent = frozenset(key for key in lent if not key.startswith("@"))
-    if RANK_ASKED.search(question or ""):  # floor 3 is the third floor
+    if ranked:  # floor 3 is the third floor
         wanted = [key.removeprefix("#") for key in wanted]
     for core in found:
         said = _without_figures(keys(core, tables, sense), lent)
-        if RANK_ASKED.search(question or ""):
+        if ranked:
             said = [key.removeprefix("#") for key in said]
         given = [key for key in said if key in protected or not (_lent(key, lent) or key in drawn)]
-        if given[:1] == ["1"] and not "".join(given[1:2]).isdigit() and "1" not in wanted and wanted[0][0] != "#":  # one dog
+        counted = given[:1] == ["1"] and "1" not in wanted and wanted[0][0] != "#"
+        if counted and not "".join(given[1:2]).isdigit():  # one dog
             given = given[1:]
         free = _directions(tables) >= set(wanted) and not re.search(r"\bfrom\b.*\bto\b", truth)
         if given == wanted or (free and sorted(given) == sorted(wanted)):
@@ -324,32 +320,6 @@ def _led(said: Sequence[str]) -> Iterator[tuple[str, str]]:
     for key in said:
         yield before, key
         before = before if key[0].isdigit() or key == "and" else key
-
-
-def _is_count(said: tuple[str, ...]) -> bool:
-    """Whether a number counts things: three floors, but not floor 3, nor 3 alone."""
-    return any(key.isdigit() and not is_empty(after) for key, after in pairwise(said))
-
-
-def _of_another(text: str, truth: str) -> bool:
-    """Whether the same place is that of another thing: the third boat for the third place, on the box for in the box."""
-    said, right = (_placed(part) for part in (text, truth))
-    other = any(key in said and said[key] != after for key, after in right.items())
-    ways = [{noun: word for word, noun in _WAY.findall(part.casefold())} for part in (text, truth)]
-    return other or any({ways[0].get(noun), way} in _CONTRARY for noun, way in ways[1].items() if noun not in _SIDES)
-
-
-def _of_other_rank(text: str, asked: str) -> bool:
-    """Whether an answer names a column, where a row is asked for."""
-    said, right = ({word.casefold()[:4] for word in _RANKED.findall(part)} for part in (text, asked))
-    return bool(said) and not said & right and not said | right <= {"floo", "stor", "leve"}
-
-
-def _placed(text: str) -> dict[str, str]:
-    """Ordinals and words of place, and what follows each."""
-    found = _words(text)
-    after = [(key, next((word for word in found[n + 1 :] if not is_empty(word)), "")) for n, key in enumerate(found)]
-    return {key: word for key, word in after if word and (key[0] == "#" or key in _PLACES or word.isdigit())}
 
 
 def _things(text: str, tables: tuple[str, ...]) -> tuple[int, ...]:

@@ -80,7 +80,7 @@ def read(text: str) -> Quantity | None:
     text = re.sub(r"^零下", "-", re.sub(r"^(\d.*?) below zero$", r"-\1", text))
     text = re.sub(r"^(?:minus|negative|负)\s*", "-", text, flags=re.IGNORECASE)
     text = re.sub(r"(?<=\d)\s*\^\s*\{?o\}?$", "°", text)
-    text = re.sub(r"^人民币(?=[\d.]+元)| above sea level$", "", text)
+    text = re.sub(r"^人民币(?=[\d.]+元)| above sea level$| (?:away|long|tall|high|wide|deep|thick)$", "", text)
     text = re.sub(r"^(\d{1,3})\s*h\s*([0-5]?\d)$|^(\d{1,3}):([0-5]\d)\s*(?:h|hours|hrs)$", _hours, text)
     text = re.sub(r"\^\s*\{?\s*(?:\\circ|°)\s*\}?|\\circ(?=\s*\d)|\\degree", "°", text)
     text = re.sub(r"\^\s*\{?\s*\\prime\s*\}?|\\prime", "′", text) if "°" in text else text
@@ -145,7 +145,7 @@ def _with_unit(value: Value, half: float | None, tree: Tree, text: str, currency
         return Quantity(value, None, half, tree)
     if _PERCENT.fullmatch(text):
         return Quantity(value / 100, None, None if half is None else half / 100, ("percent", tree), percent=True)
-    unit = None if text[0] in "×*" else parse_unit(text)
+    unit = None if re.match(r"[×*]|[$€£¥]\d", text) else parse_unit(text)
     return None if unit is None else Quantity(value, unit, half, tree)
 
 

@@ -81,7 +81,12 @@ def substances(text: str, truth: str, question: str | None) -> bool | None:
         allowed = False
     else:
         allowed = None
-    if question and re.search(r"systematic|IUPAC", question) and re.search(r"\d-", truth) and not re.search(r"\d|^n-|[一-龥]", text):
+    if (
+        question
+        and re.search(r"systematic|IUPAC", question)
+        and re.search(r"\d-", truth)
+        and not re.search(r"\d|^n-|[一-龥]", text)
+    ):
         return False
     if question and re.search(r"structur|结构", question, re.IGNORECASE) and _is_molecular(text, truth):
         return False

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
 
-from glm4v.rewards import algebra, han, mathematics, names, quantity
+from glm4v.rewards import algebra, han, mathematics, names, quantity, ranks
 from glm4v.rewards.asked_form import is_task
 from glm4v.rewards.expression import FUNCTIONS, ExpressionError, Tree, parse
 from glm4v.rewards.quantity import Quantity, Rules
@@ -46,15 +46,18 @@ _NAME = re.compile(r"[^\d+*/^=<>()!≠-]{1,30}")
 _TORQUE = re.compile(r"torque|moment of (?:the|a|this) (?:force|couple)|力矩", re.IGNORECASE)
 _SYMBOL_ASKED = re.compile(r"\bsymbol\b|符号", re.IGNORECASE)
 _CODE = re.compile(r"\d+[A-Z]")
-_CODE_ASKED = re.compile(r"\b(?:number|code|plate|label|seat|gate|model|address|bus|tram|route|room|flight|flat|road)\b(?! of)", re.IGNORECASE)
+_CODE_ASKED = re.compile(
+    r"\b(?:number|code|plate|label|seat|gate|model|address|bus|tram|route|room|flight|flat|road)\b(?! of)",
+    re.IGNORECASE,
+)
 _WORKING = 0.02  # sides of an equation may differ by this much where values are rounded
 UNKNOWN = re.compile(r"\b(?i:solve for|find|value of|what is|for which|求)\s+\$?([b-hj-z])\b(?!')")
 _NUMBERED = re.compile(r"^(?:the )?(?:#|№|(?:no|nr|number)\b\.?)\s*(?=\d)", re.IGNORECASE)
 _SIDES = re.compile(r"\s*(?:=|≈|≃|\\approx|≐)\s*")
 _COUNTING = frozenset(("a", "an", "one", "two", "three", "four", "five", "six", "ten", "half", "minus"))
 _COUNTED_NAMES = (
-    "off discount stars star unit units square points point times time people persons items pieces ways way votes sides "
-    "marks degrees "
+    "off discount stars star unit units square points point times time people persons items pieces ways way votes "
+    "sides marks degrees "
     "行 页 步 节 章 段 句 字 岁 级 个 只 条 次 倍 种 人 张 件 颗 辆 本 块 扇 名 瓶 棵 朵 头 匹 把 间 座 位 支 枝 片 "
     "号 项 组 道 层 价 年 折 架 艘 双 对"
 )
@@ -68,7 +71,7 @@ def reader(rules: Rules) -> Reader:
 
     def read(text: str, truth: str, question: str | None) -> bool | None:
         right = truth_of(truth) or _counted(truth, question)
-        if right is not None and right.unit is None and names.RANK_ASKED.search(question or ""):
+        if right is not None and right.unit is None and ranks.asked(question):
             return names.same(text, truth, question, ("words", "things"))
         if right is None or (_CODE.fullmatch(truth.strip()) and _CODE_ASKED.search(question or "")):
             return None
@@ -106,7 +109,9 @@ _FALLEN = re.compile(
 def _of_other_quantity(text: str, truth: str, question: str | None) -> bool:
     """Whether a unit has the dimension of the right one and not its quantity: a torque in joules, a frequency in Bq."""
     energy = _TORQUE.search(question or "") and re.search(r"J\b|joules?\b|焦", text)
-    names = [[re.search(name, part) is not None for name in ("Hz|hertz|赫", "Bq|becquerel|贝可")] for part in (text, truth)]
+    names = [
+        [re.search(name, part) is not None for name in ("Hz|hertz|赫", "Bq|becquerel|贝可")] for part in (text, truth)
+    ]
     return energy is not None or (any(names[0]) and names[0] == names[1][::-1])
 
 
@@ -359,7 +364,7 @@ def _counted(text: str, question: str | None) -> Quantity | None:
 
 
 def _counts_things(text: str, question: str, right: Quantity) -> bool:
-    """Whether a number counts what is not to be counted: 2 doors, how tall a door is; 17 jerseys, which number it has."""
+    """Whether a number counts what is not to be counted: 2 doors, how tall a door is; 17 jerseys, for its number."""
     parts = text.strip(" .").split()
     if len(parts) < 2 or quantity.read(parts[-2]) is None or not parts[-1].isalpha() or parse_unit(parts[-1]):
         return False
@@ -435,7 +440,9 @@ def units(text: str, truth: str, question: str | None) -> bool | None:
     ):
         given = parse_unit(core)
         if given is not None:
-            if _of_other_quantity(core, truth, question) or (_SYMBOL_ASKED.search(question or "") and re.fullmatch("[a-z]{3,}", core)):
+            if _of_other_quantity(core, truth, question) or (
+                _SYMBOL_ASKED.search(question or "") and re.fullmatch("[a-z]{3,}", core)
+            ):
                 return False
             same_size = algebra.near(given.factor, right.factor, algebra.TIGHT) and given.zero == right.zero
             return given.dimension == right.dimension and same_size

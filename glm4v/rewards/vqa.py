@@ -18,6 +18,7 @@ _TEXT_ASKED = re.compile(
 
 def seen_text(text: str, truth: str, question: str | None) -> bool | None:
     """Words that stand in the picture, as they stand there but for case, quotes and outer punctuation."""
+    text = re.sub(r"^(?:the )?(?:words?|letters?|text|title) (?=[\"A-Z])", "", text)
     bare = [re.sub(r"[\s-]", "", _bare(part)) for part in (text, truth)]
     if bare[0] == bare[1] and (re.search(r"\d.*[A-Z]|[A-Z].*\d", truth) or re.fullmatch(r"\d{7,}", bare[1])):
         return True  # KLM472 for KLM 472
