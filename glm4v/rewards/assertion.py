@@ -11,6 +11,7 @@ _SILENT_WORDS = (
     "there this that these those any some we i you also indeed really"
 )
 _EXACT_WORDS = "all every each both only more less fewer than most exactly always if between other half partly"
+_SAID = re.compile(r"\b(?:is|are|was|were|do|does|did|has|have|had|will|would|can|could|should|may)\b|n't\b|s\b", re.I)
 _SILENT, _EXACT = frozenset(_SILENT_WORDS.split()), frozenset(_EXACT_WORDS.split())
 _DENIALS = frozenset(("not", "no", "never", "none", "nobody", "nothing", "cannot", "neither"))
 _OPPOSITES = [tuple(frozenset(side.split()) for side in row) for row in rows("opposites.txt", "|")]
@@ -34,7 +35,7 @@ def read(text: str, question: str | None, loose: bool = False) -> bool | None:
     enough = (
         len(said) in (len(asked), len(asked) - stands)
         if whole
-        else said[-1] == asked[-1] or 2 * len(said) >= len(asked)
+        else said[-1] == asked[-1] or (2 * len(said) >= len(asked) and _SAID.search(text) is not None)
     )
     if len(said) == 1 and ((loose and subject and not subject[1]) or re.match(r"not\b", text.casefold())):
         return denials == 0  # no, it is bigger; not the same

@@ -5,23 +5,26 @@ import re
 from glm4v.rewards import chemical, choice, compounds, formulas, open_answer, places, substances, values
 from glm4v.rewards.numerals import chinese, number_word
 from glm4v.rewards.quantity import Rules
-from glm4v.rewards.statement import hedge
+from glm4v.rewards.statement import cores, hedge, question_words, trim
 from glm4v.rewards.yes_no import read as polarity
 
 _DOWN = str.maketrans("₀₁₂₃₄₅₆₇₈₉ₙ₊₋", "0123456789n+-")
+_UP = str.maketrans("²³", "23")
+_CHARGE = re.compile(
+    r"(?<![A-Za-z0-9.}^{])(?:([+-]?)(\d)(?![\d.]*\d|[+-])|(\d)([+-])|([+-]?)(VIII|VII|VI|IV|V|III|II|I))e?(?![A-Za-z0-9%])"
+)
 _ROMAN = ["I", "II", "III", "IV", "V", "VI", "VII", "VIII"]
 
 
 def _hybrids(text: str, truth: str, question: str | None) -> bool | None:
     """Hybrid orbitals: sp³, sp^3, sp3."""
-    if re.fullmatch(r"sp\^?\{?[23³²]?\}?(?:d[²2]?)?", truth.strip()):
-        bare = [
-            re.sub(r"[\^{}\s$]|hybridi[sz](?:ed|ation)", "", part).translate(str.maketrans("²³", "23"))
-            for part in (text, truth)
-        ]
-        words = re.findall(r"sp[23]?(?:d[2]?)?(?![A-Za-z0-9])", bare[0])
-        return len(words) == 1 and words[0] == bare[1]
-    return None
+    if not re.fullmatch(r"sp\^?\{?[23³²]?\}?(?:d[²2]?)?", truth.strip()):
+        return None
+    right, *given = (
+        re.sub(r"[\^{}\s$]|[- ]?hybridi[sz](?:ed|ation)", "", part).translate(_UP)
+        for part in (truth, *cores(text, question))
+    )
+    return hedge(text, truth) is None and right in given
 
 
 def _concentrations(text: str, truth: str, question: str | None) -> bool | None:
@@ -69,11 +72,11 @@ def _oxidation(text: str, truth: str, question: str | None) -> bool | None:
         r"oxidation|valence(?! electron)|\bcharge|化合价|氧化数|氧化态|电荷", question or "", re.IGNORECASE
     ):
         return None
-    return hedge(text, truth) is None and _charges(text) == right
+    return hedge(text, truth) is None and _charges(text, question or "") == right
 
 
-def _charges(text: str) -> list[int]:
-    """The charges or oxidation numbers in a text: +6, VI, 6+, 6, plus six, 正六价."""
+def _charges(text: str, question: str | None = None) -> list[int]:
+    """The charges or oxidation numbers in a text: +6, VI, 6+, 6, plus six, 正六价; and little else, with a question."""
     text = re.sub(r"\b(?:plus|positive)\s+|正(?=[一二三四五六七八])", "+", text, flags=re.IGNORECASE)
     text = re.sub(r"\b(?:minus|negative)\s+|负(?=[一二三四五六七八])|−|–", "-", text, flags=re.IGNORECASE)
     text = re.sub(
@@ -83,11 +86,15 @@ def _charges(text: str) -> list[int]:
     )
     text = re.sub(r"\bzero\b|零", "0", text, flags=re.IGNORECASE)
     text = re.sub(r"[ⅠⅡⅢⅣⅤⅥⅦⅧ]", lambda numeral: _ROMAN["ⅠⅡⅢⅣⅤⅥⅦⅧ".index(numeral[0])], text)
-    found = re.findall(
-        r"(?<![A-Za-z0-9}^{])(?:([+-]?)(\d)(?![\d.]*\d|[+-])|(\d)([+-])|([+-]?)(VIII|VII|VI|IV|V|III|II|I))e?(?![A-Za-z0-9])",
-        text,
-    )
-    return [int(f"{a or d or e}{b or c or _ROMAN.index(r) + 1}") for a, b, c, d, e, r in found]
+    found = list(_CHARGE.finditer(text))
+    if question is not None:
+        lent = question_words(question)
+        rest = re.findall(r"[^\s,.:;()=]+", _CHARGE.sub(" ", text))
+        charged = [part for part in rest if re.search(r"[+-]", part) and chemical.formulas(part)]
+        if not all(part in charged or part in question or part in "化合价为是" or not trim(part, lent) for part in rest):
+            return []
+    groups = [match.groups("") for match in found]
+    return [int(f"{a or d or e}{b or c or _ROMAN.index(r) + 1}") for a, b, c, d, e, r in groups]
 
 
 _values = values.reader(Rules(measured=True))

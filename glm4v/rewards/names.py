@@ -33,6 +33,7 @@ _FORM_ASKED = re.compile(
     re.IGNORECASE,
 )
 _SAME_PLACE = (("in", "inside|within"), ("by", "beside|next to|near"))
+_LIST = re.compile(r"\s*(?:,\s*(?:and\s+)?|/|\band\b|&|\+)\s*")
 _RANGE = re.compile(r"\d\s*[-–—~]\s*\d")
 _CODE = ("()", "{", "<", "[", "\\", "_", "@", "&#", ";--")  # program text and markup are no names
 _MATHEMATICAL = ("≠", "¬", "√", "≥", "≤", ">", "^", "1/")
@@ -250,6 +251,8 @@ def _has_asked_form(text: str, truth: str, question: str) -> bool:
 
 def _same_latin(text: str, truth: str, question: str | None, tables: tuple[str, ...]) -> bool:
     found = cores(text, question)
+    if not _LIST.search(truth):
+        found = [core for core in found if not _is_list(core, tables)]
     found += [_APPOSITION.sub("", core) for core in found if _APPOSITION.search(core)]
     if " than " in text and " than " not in truth:
         found = []  # what stands behind "than" is not said to be the answer
@@ -274,6 +277,12 @@ def _same_latin(text: str, truth: str, question: str | None, tables: tuple[str, 
     found += [f"{turned[2]} {turned[1]}"] if turned else []
     found += [re.sub(r"\s+in (?:the year )?\d{3,4}$", "", core) for core in found if re.search(r"\s\d{3,4}$", core)]
     return any(_same_person(_name(core), _name(truth)) for core in found)
+
+
+def _is_list(text: str, tables: tuple[str, ...]) -> bool:
+    """Whether a text lists things of the tables: red, blue."""
+    parts = _LIST.split(text)
+    return len(parts) > 1 and not _things(text, tables) and all(part and _things(part, tables) for part in parts)
 
 
 def _same_keys(found: list[str], truth: str, question: str | None, tables: tuple[str, ...], sense: int | None) -> bool:

@@ -44,7 +44,7 @@ def han(text: str) -> str | None:
 
 def is_count(words: tuple[str, ...]) -> bool:
     """Whether a number counts things: three floors, but not floor 3, nor 3 alone."""
-    return any(word.isdigit() and not is_empty(after) for word, after in pairwise(words))
+    return any(word.isdigit() and (not is_empty(after) or after == "people") for word, after in pairwise(words))
 
 
 def of_other_kind(text: str, question: str | None) -> bool:

@@ -17,6 +17,12 @@ _CORES = {
     "Rn": "1s2 2s2 2p6 3s2 3p6 3d10 4s2 4p6 4d10 5s2 5p6 4f14 5d10 6s2 6p6",
 }
 _EQUATION_START = re.compile(r"^.*?(?:equation|方程式|reaction|反应)?[^:：]*?(?:\bis\b|[:：为])\s*|^.*?\bequation\s+")
+_STATES = {
+    "g": re.compile(r"\bgas(?:eous)?\b|vapou?r|气"),
+    "aq": re.compile(r"\bsolution\b|\baqueous\b|溶液"),
+    "s": re.compile(r"\bsolid\b|crystal|固"),
+    "l": re.compile(r"\bliquid\b|\bmolten\b|液[体态]"),
+}
 _DIATOMIC = ("H", "N", "O", "F", "Cl", "Br", "I")  # atoms of these are not the substance
 _NAMING = re.compile(r"\bname\b|called|known as|formula|^which \w+ is\b|名|化学式", re.IGNORECASE)
 _FORMULA_ASKED = re.compile(r"formula|化学式|分子式|结构简式|symbol|符号", re.IGNORECASE)
@@ -90,6 +96,9 @@ def substances(text: str, truth: str, question: str | None) -> bool | None:
         return False
     if question and re.search(r"structur|结构", question, re.IGNORECASE) and _is_molecular(text, truth):
         return False
+    states = {formula.state for formula in formulas} - {""}
+    if any(said.search(text) and states and state not in states for state, said in _STATES.items()):
+        return False
     words_agree = None
     candidates = _candidates(text, truth, question)
     for core in candidates:
@@ -133,7 +142,7 @@ def _candidates(text: str, truth: str, question: str | None) -> list[str]:
     if hedge(text, truth) is None:
         found += [core for core in cores(text, question) if core not in found]
         found += [
-            re.sub(r"^(?:the|a|an)\s+|\s+(?:gas|metal|solution|acid gas|ions?|element)$|气体?$|溶液$", "", core)
+            re.sub(r"^(?:the|a|an)\s+|^(?:(?:an )?aqueous|gaseous|solid|liquid)\s+|\s+(?:gas|metal|solution|acid gas|ions?|element)$|气体?$|溶液$", "", core)
             for core in list(found)
         ]
     return found

@@ -50,6 +50,11 @@ _CODE_ASKED = re.compile(
     r"\b(?:number|code|plate|label|seat|gate|model|address|bus|tram|route|room|flight|flat|road)\b(?! of)",
     re.IGNORECASE,
 )
+PEOPLE = re.compile(
+    r"\b(?:people|person|who|player|student|pupil|m[ae]n|wom[ae]n|child|kid|worker|passenger|boy|girl"
+    r"|guest|dancer|runner|rider|inhabitant|resident|citizen|visitor|population|spectator|member)",
+    re.IGNORECASE,
+)
 _WORKING = 0.02  # sides of an equation may differ by this much where values are rounded
 UNKNOWN = re.compile(r"\b(?i:solve for|find|value of|what is|for which|求)\s+\$?([b-hj-z])\b(?!')")
 _NUMBERED = re.compile(r"^(?:the )?(?:#|№|(?:no|nr|number)\b\.?)\s*(?=\d)", re.IGNORECASE)
@@ -369,6 +374,8 @@ def _counts_things(text: str, question: str, right: Quantity) -> bool:
     if len(parts) < 2 or quantity.read(parts[-2]) is None or not parts[-1].isalpha() or parse_unit(parts[-1]):
         return False
     noun, known = parts[-1].casefold(), question.casefold()
+    if noun in ("people", "persons") and known.isascii() and "how many" in known:
+        return PEOPLE.search(known) is None
     if noun == "times":
         return re.search(r"\bhow (?:many|much) (?:more|fewer|less)\b", known) is not None
     if stem(noun) not in question_words(question) or noun in _COUNTED or is_empty(noun):
