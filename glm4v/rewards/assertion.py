@@ -46,7 +46,8 @@ def read(text: str, question: str | None, loose: bool = False) -> bool | None:
 
 def opposed(text: str, question: str | None) -> bool:
     """Whether a sentence has the opposite of a word of the question in its place: closed, where it asks for open."""
-    said, asked = ({word.casefold() for word in _WORD.findall(part)} for part in (text, question or ""))
+    question = re.sub(r"\bon (?=(?:the|an?|his|her|its|their)\b)", "", question or "")
+    said, asked = ({word.casefold() for word in _WORD.findall(part)} for part in (text, question))
     pairs = [pair for one, other in _OPPOSITES for pair in ((one, other), (other, one))]
     return any(one & asked and other & said and not one & said and not other & asked for one, other in pairs)
 
@@ -56,8 +57,9 @@ def contradicts(text: str, question: str | None) -> bool:
     if not opposed(text, question):
         return False
     opposites = {stem(word) for pair in _OPPOSITES for side in pair for word in side}
-    asked, (said, denials) = set(_content(question or "")[0]), _content(text)
-    return denials == 0 and all(word in asked or word in opposites for word in said)
+    asked, (said, denials) = _content(question or "")[0], _content(text)
+    subject = len(said) == 1 and len(asked) > 1 and said[0] not in asked[1:] and opposed(asked[0], text)
+    return denials == 0 and not subject and all(word in asked or word in opposites for word in said)
 
 
 def _content(text: str) -> tuple[list[str], int]:

@@ -251,8 +251,8 @@ def _has_asked_form(text: str, truth: str, question: str) -> bool:
 
 def _same_latin(text: str, truth: str, question: str | None, tables: tuple[str, ...]) -> bool:
     found = cores(text, question)
-    if not _LIST.search(truth):
-        found = [core for core in found if not _is_list(core, tables)]
+    if not _LIST.search(truth) and any(_is_list(core.strip(" ."), tables) for core in found):
+        return False
     found += [_APPOSITION.sub("", core) for core in found if _APPOSITION.search(core)]
     if " than " in text and " than " not in truth:
         found = []  # what stands behind "than" is not said to be the answer

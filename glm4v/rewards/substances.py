@@ -18,9 +18,9 @@ _CORES = {
 }
 _EQUATION_START = re.compile(r"^.*?(?:equation|方程式|reaction|反应)?[^:：]*?(?:\bis\b|[:：为])\s*|^.*?\bequation\s+")
 _STATES = {
-    "g": re.compile(r"\bgas(?:eous)?\b|vapou?r|气"),
+    "g": re.compile(r"\bgas(?:eous)?\b|vapou?r|steam|气"),
     "aq": re.compile(r"\bsolution\b|\baqueous\b|溶液"),
-    "s": re.compile(r"\bsolid\b|crystal|固"),
+    "s": re.compile(r"\bsolid\b|crystal|\bice\b|固"),
     "l": re.compile(r"\bliquid\b|\bmolten\b|液[体态]"),
 }
 _DIATOMIC = ("H", "N", "O", "F", "Cl", "Br", "I")  # atoms of these are not the substance
