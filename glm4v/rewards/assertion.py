@@ -12,6 +12,7 @@ _SILENT_WORDS = (
 )
 _EXACT_WORDS = "all every each both only more less fewer than most exactly always if between other half partly"
 _SAID = re.compile(r"\b(?:is|are|was|were|do|does|did|has|have|had|will|would|can|could|should|may)\b|n't\b|s\b", re.I)
+_NOUN = re.compile(r"\b(?:the|an?|his|her|its|their)\s+(?:\w+\s+)?\w+\W*$", re.IGNORECASE)
 _SILENT, _EXACT = frozenset(_SILENT_WORDS.split()), frozenset(_EXACT_WORDS.split())
 _DENIALS = frozenset(("not", "no", "never", "none", "nobody", "nothing", "cannot", "neither"))
 _OPPOSITES = [tuple(frozenset(side.split()) for side in row) for row in rows("opposites.txt", "|")]
@@ -35,7 +36,11 @@ def read(text: str, question: str | None, loose: bool = False) -> bool | None:
     enough = (
         len(said) in (len(asked), len(asked) - stands)
         if whole
-        else said[-1] == asked[-1] or (2 * len(said) >= len(asked) and _SAID.search(text) is not None)
+        else (
+            said[-1] == asked[-1]
+            and (len(said) > 1 or _SAID.search(text) is not None or not _NOUN.search(question or ""))
+        )
+        or (2 * len(said) >= len(asked) and _SAID.search(text) is not None)
     )
     if len(said) == 1 and ((loose and subject and not subject[1]) or re.match(r"not\b", text.casefold())):
         return denials == 0  # no, it is bigger; not the same

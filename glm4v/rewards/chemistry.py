@@ -89,9 +89,10 @@ def _charges(text: str, question: str | None = None) -> list[int]:
     found = list(_CHARGE.finditer(text))
     if question is not None:
         lent = question_words(question)
-        rest = re.findall(r"[^\s,.:;()=]+", _CHARGE.sub(" ", text))
+        rest = re.findall(r"[^\s,.:;()=]+", _CHARGE.sub(" ", re.sub("化合价|[是为]", " ", text)))
         charged = [part for part in rest if re.search(r"[+-]", part) and chemical.formulas(part)]
-        if not all(part in charged or part in question or part in "化合价为是" or not trim(part, lent) for part in rest):
+        known = {*charged, *re.findall(r"[A-Z][a-z]?", question), *re.findall(r"[\w(){}^+-]+", question), "价"}
+        if "%" in text or not all(part in known or not trim(part, lent) for part in rest):
             return []
     groups = [match.groups("") for match in found]
     return [int(f"{a or d or e}{b or c or _ROMAN.index(r) + 1}") for a, b, c, d, e, r in groups]

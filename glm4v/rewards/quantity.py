@@ -298,6 +298,8 @@ class Rules(NamedTuple):
 def same(given: Quantity, right: Quantity, question: str | None, rules: Rules) -> bool:
     """Whether two quantities are the same: dimensions, then values in the unit of the truth."""
     exact = algebra.is_whole(right.tree) and right.unit is None and right.half is not None
+    if given.approximate and right.value == 0 and not right.approximate:
+        return False
     if given.approximate and exact and not (right.approximate or rules.approximate or rules.measured):
         return False
     pairs = _comparable(given, right, question, rules)
@@ -338,7 +340,9 @@ def _comparable(given: Quantity, right: Quantity, question: str | None, rules: R
                 return [(given.value, right.value)]  # the figure tells the unit
             if question is None and _is_money(given.unit):
                 return [(given.value, right.value)]
-            free = not given.unit.dimension or given.unit.dimension == _ANGLE
+            free = not given.unit.dimension or (
+                given.unit.dimension == _ANGLE and (angle_asked(question or "angle") or "radian" in (question or ""))
+            )
             return [(complex(given.value) * given.unit.factor, right.value)] if free else []
         right = right._replace(unit=asked)
     assert right.unit is not None

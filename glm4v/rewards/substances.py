@@ -142,7 +142,11 @@ def _candidates(text: str, truth: str, question: str | None) -> list[str]:
     if hedge(text, truth) is None:
         found += [core for core in cores(text, question) if core not in found]
         found += [
-            re.sub(r"^(?:the|a|an)\s+|^(?:(?:an )?aqueous|gaseous|solid|liquid)\s+|\s+(?:gas|metal|solution|acid gas|ions?|element)$|气体?$|溶液$", "", core)
+            re.sub(
+                r"^(?:the|a|an)\s+|^(?:(?:an )?aqueous|gaseous|solid|liquid)\s+|\s+(?:gas|metal|solution|acid gas|ions?|element)$|气体?$|溶液$",
+                "",
+                core,
+            )
             for core in list(found)
         ]
     return found

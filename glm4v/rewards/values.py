@@ -412,8 +412,11 @@ def multiples(text: str, truth: str, question: str | None) -> bool | None:
     if right is None and _FACTOR_ASKED.search(question or "") and _multiple(text) is not None:
         plain = quantity.read(truth)
         right = plain.value if plain is not None and plain.unit is None and not plain.percent else None
-    if right is None or hedge(text, truth) is not None:
-        return None if right is None else False
+    if right is None:
+        return None
+    whole = quantity.read(text)
+    if hedge(text, truth) is not None or (whole is not None and (whole.unit is not None or whole.percent)):
+        return False
     for core in cores(text, question):
         given = _multiple(core)
         if given is None:
