@@ -25,6 +25,8 @@ def read(text: str, question: str | None, loose: bool = False) -> bool | None:
     """
     asked, denied = _content(question or "")
     said, denials = _content(text)
+    if re.match(r"(?:is|are|was|were|does|did|has|have|can)\b", text.casefold()):  # the question given back
+        return None
     if not said or denied or denials > 1 or re.search(r"\bor\b|不|没", question or ""):
         return None
     remaining = iter(asked)

@@ -367,7 +367,11 @@ def _comparable(given: Quantity, right: Quantity, question: str | None, rules: R
     if given.unit == parse_unit("lb") and right.unit == parse_unit("£"):
         given = given._replace(unit=right.unit)
     assert given.unit is not None
-    if right.unit == parse_unit("°") and given.unit.zero:
+    if (
+        right.unit == parse_unit("°")
+        and given.unit.zero
+        and re.search(r"temperature|温", question or "", re.IGNORECASE)
+    ):
         return [(given.value, right.value)]
     if given.unit == parse_unit("°") and right.unit.dimension == (("K", 1),) and right.unit.zero:
         return [(given.value, right.value)]  # 18 degrees, where only degrees Celsius can be meant

@@ -22,6 +22,7 @@ _FAMILIES = tuple(
             "acid": r"\bpH\b|\bH(?:3O|₃O)?\^?\{?[+⁺]|hydrogen ion|hydronium|氢离子",
             "base": r"\bpOH\b|\bOH\^?\{?[-−⁻]|hydroxide|氢氧根",
         },
+        {"pH": r"\bpO?H\b", "concentration": r"\[[A-Z]|concentration|浓度|mol/L"},
         {"sin": r"sin", "cos": r"cos", "tan": r"tan(?!g)", "cot": r"\bcot"},
         {
             "lcm": r"\blcm\b|common multiple|公倍数",
@@ -374,6 +375,8 @@ def _counts_things(text: str, question: str, right: Quantity) -> bool:
     if len(parts) < 2 or quantity.read(parts[-2]) is None or not parts[-1].isalpha() or parse_unit(parts[-1]):
         return False
     noun, known = parts[-1].casefold(), question.casefold()
+    if noun in ("off", "discount"):
+        return re.search(r"\boff\b|discount|reduc|sav(?:e|ing)|优惠|折", known) is None
     if noun in ("people", "persons") and known.isascii() and "how many" in known:
         return PEOPLE.search(known) is None
     if noun == "times":
