@@ -380,6 +380,9 @@ def _comparable(given: Quantity, right: Quantity, question: str | None, rules: R
         return [(given.value, right.value)]
     if given.unit.dimension != right.unit.dimension:
         return []
+    copied = given.value == right.value and given.value != 0 and given.unit.zero == right.unit.zero
+    if copied and not algebra.near(given.unit.factor, right.unit.factor, LOOSE):
+        return []  # 2 bar, where 2 atm is right: the number of another unit, however close
     units = (given.unit, right.unit)
     if temperature_difference_asked(question):
         units = (given.unit._replace(zero=0.0), right.unit._replace(zero=0.0))

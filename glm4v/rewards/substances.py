@@ -143,7 +143,8 @@ def _candidates(text: str, truth: str, question: str | None) -> list[str]:
         found += [core for core in cores(text, question) if core not in found]
         found += [
             re.sub(
-                r"^(?:the|a|an)\s+|^(?:(?:an )?aqueous|gaseous|solid|liquid)\s+|\s+(?:gas|metal|solution|acid gas|ions?|element)$|气体?$|溶液$",
+                r"^(?:the|a|an)\s+|^(?:(?:an )?aqueous|gaseous|solid|liquid)\s+|"
+                r"\s+(?:gas|metal|solution|acid gas|ions?|element)$|气体?$|溶液$",
                 "",
                 core,
             )
