@@ -162,6 +162,11 @@ def identities(text: str) -> frozenset[object]:
     return frozenset(found)
 
 
+def is_systematic(text: str) -> bool:
+    """Whether a name says of which ions or atoms a substance is made, or is a formula."""
+    return bool(chemical.formulas(text)) or (_english(text) or _han(text)) is not None
+
+
 def _nuclide(text: str) -> list[object]:
     match = re.fullmatch(r"([a-z]+|[\u4e00-\u9fff])\s*-?\s*(\d{1,3})", fold(text).casefold())
     symbol = elements().get(match[1]) if match else None

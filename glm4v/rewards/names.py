@@ -33,6 +33,11 @@ _FORM_ASKED = re.compile(
     re.IGNORECASE,
 )
 _SAME_PLACE = (("in", "inside|within"), ("by", "beside|next to|near"))
+_PAIR = re.compile(
+    r"(?:(?:the|an?) )?([^\W\d_-]+) (?:and|&) (?:(?:the|an?) )?([^\W\d_-]+)"
+    r"|(?:the|an?) [\w -]{2,24} (?:and|&) (?:the|an?) [\w -]{2,24}",
+    re.IGNORECASE,
+)
 _LIST = re.compile(r"\s*(?:,\s*(?:and\s+)?|/|\band\b|&|\+)\s*")
 _RANGE = re.compile(r"\d\s*[-–—~]\s*\d")
 _CODE = ("()", "{", "<", "[", "\\", "_", "@", "&#", ";--")  # program text and markup are no names
@@ -195,9 +200,6 @@ def same(text: str, truth: str, question: str | None, tables: tuple[str, ...]) -
         or (_RANGE.search(text) and not _RANGE.search(truth))
     ):
         return False
-    pair = re.fullmatch(r"(?:the )?([^\W\d_-]+) (?:and|&) (?:the )?([^\W\d_-]+)", text.strip(" ."))
-    if pair and not re.search(r"\band\b|[&,+]", truth) and not any(is_empty(word.casefold()) for word in pair.groups()):
-        return False  # red and blue, where blue is a word of the question
     if question and (_names_both(text, truth, question) or (opposed(text, question) and not opposed(truth, question))):
         return False
     if _SHADE.search(text) and not _SHADE.search(truth):
@@ -251,7 +253,7 @@ def _has_asked_form(text: str, truth: str, question: str) -> bool:
 
 def _same_latin(text: str, truth: str, question: str | None, tables: tuple[str, ...]) -> bool:
     found = cores(text, question)
-    if not _LIST.search(truth) and any(_is_list(core.strip(" ."), tables) for core in found):
+    if not _LIST.search(truth) and any(_is_list(core.strip(" ."), tables) or _is_pair(core) for core in found):
         return False
     found += [_APPOSITION.sub("", core) for core in found if _APPOSITION.search(core)]
     if " than " in text and " than " not in truth:
@@ -277,6 +279,12 @@ def _same_latin(text: str, truth: str, question: str | None, tables: tuple[str, 
     found += [f"{turned[2]} {turned[1]}"] if turned else []
     found += [re.sub(r"\s+in (?:the year )?\d{3,4}$", "", core) for core in found if re.search(r"\s\d{3,4}$", core)]
     return any(_same_person(_name(core), _name(truth)) for core in found)
+
+
+def _is_pair(text: str) -> bool:
+    """Whether a text names two things, one of which may be a word of the question: red and blue, a cane and a hat."""
+    pair = _PAIR.fullmatch(text.strip(" ."))
+    return pair is not None and not any(word and is_empty(word.casefold()) for word in pair.groups())
 
 
 def _is_list(text: str, tables: tuple[str, ...]) -> bool:

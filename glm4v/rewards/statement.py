@@ -251,10 +251,11 @@ def trim(text: str, lent: frozenset[str]) -> str:
 
 def _joined(parts: list[str], lent: frozenset[str]) -> bool:
     """Whether the first is joined to a word that says something, red and blue, or is the label A or I."""
-    joined = [part.casefold() for part in parts[1:2]] in (["and"], ["or"], ["&"])
+    after = [part for part in parts[1:] if part.casefold() not in ("a", "an", "the", "his", "her", "its", "their")]
+    joined = [part.casefold() for part in after[:1]] in (["and"], ["or"], ["&"])
     if parts[0] in ("A", "I"):
         return joined or len(parts) == 1
-    return joined and parts[0].casefold() not in _EMPTY and not _harmless(" ".join(parts[2:3]), lent)
+    return joined and parts[0].casefold() not in _EMPTY and not _harmless(" ".join(after[1:2]), lent)
 
 
 def _harmless(part: str, lent: frozenset[str]) -> bool:

@@ -24,7 +24,8 @@ _STATES = {
     "l": re.compile(r"\bliquid\b|\bmolten\b|液[体态]"),
 }
 _DIATOMIC = ("H", "N", "O", "F", "Cl", "Br", "I")  # atoms of these are not the substance
-_NAMING = re.compile(r"\bname\b|called|known as|formula|^which \w+ is\b|名|化学式", re.IGNORECASE)
+_NAMING = re.compile(r"\bname\b|has the symbol|called|known as|formula|^which \w+ is\b|名|化学式", re.IGNORECASE)
+_COMMON = re.compile(r"common name|trivial name|俗名|俗称", re.IGNORECASE)
 _FORMULA_ASKED = re.compile(r"formula|化学式|分子式|结构简式|symbol|符号", re.IGNORECASE)
 _NAME_ASKED = re.compile(
     r"\bname (?:of|the|this)|^name\b(?!.*formula)|systematic name|IUPAC name|what is .* called|名称|命名", re.IGNORECASE
@@ -110,7 +111,7 @@ def substances(text: str, truth: str, question: str | None) -> bool | None:
         if not given:
             continue
         if (
-            question and _NAMING.search(question) and echoes(core, truth, question)
+            question and _NAMING.search(question) and _given_back(core, truth, question)
         ):  # acetone, where its systematic name is asked for
             return False
         is_formula = bool(chemical.formulas(core))
@@ -125,6 +126,14 @@ def substances(text: str, truth: str, question: str | None) -> bool | None:
             continue
         return _agree(core, given, truth, right)
     return False if words_agree is False or formulas else None
+
+
+def _given_back(text: str, truth: str, question: str) -> bool:
+    """Whether an answer is the name of the question, or the systematic one, where the common one is asked for."""
+    if _COMMON.search(question) and compounds.is_systematic(text) and not compounds.is_systematic(truth):
+        return True
+    stands = re.search(rf"(?<![A-Za-z0-9]){re.escape(text)}(?![A-Za-z0-9])", question) is not None and text != truth
+    return echoes(text, truth, question) or (stands and truth not in question)
 
 
 def _is_molecular(text: str, truth: str) -> bool:
