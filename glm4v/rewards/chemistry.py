@@ -58,11 +58,14 @@ def _general(text: str, truth: str, question: str | None) -> bool | None:
 def _of_substance(text: str, truth: str, question: str | None) -> bool | None:
     """Amounts of a substance that the question names: 1 mol O2, where it asks for oxygen."""
     amount = re.fullmatch(r"(.*\d.*?)\s+(?:of )?([A-Z]\S*)", text)
-    if amount is None or not question or not chemical.formulas(amount[2]):
+    if amount is None or not question or not chemical.formulas(amount[2]) or values.parse_unit(amount[2]):
         return None
     named = compounds.identities(amount[2])
+    wanted = re.search(r"\b(?:how many|how much|what)\b.*? of (\w+)", question, re.IGNORECASE)
+    if wanted and compounds.identities(wanted[1]) and not compounds.identities(wanted[1]) & named:
+        return False
     asked = any(compounds.identities(word.strip("?,.:;()")) & named for word in question.split()[:60])
-    return _values(amount[1], truth, question) if asked and not values.parse_unit(amount[2]) else None
+    return _values(amount[1], truth, question) if asked else None
 
 
 def _oxidation(text: str, truth: str, question: str | None) -> bool | None:
