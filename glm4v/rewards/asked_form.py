@@ -1,6 +1,7 @@
 """The form that a question asks for: factors, a sum, primes, a result; and its own expression given back."""
 
 import re
+from fractions import Fraction
 from functools import lru_cache
 from math import gcd, prod
 
@@ -25,6 +26,8 @@ _WORK_OUT = re.compile(
     r"\badd\b|\bsum\b|\btotal\b|subtract|multiply|\bdivide|evaluate|compute|calculate|work out|计算|求和", re.IGNORECASE
 )
 
+_MINUS: Tree = ("number", Fraction(-1), False)
+
 
 def has_form(given: Tree, right: Tree, question: str) -> bool:
     """Whether the answer has the form that was asked for: factors, a sum, primes, a worked-out value."""
@@ -47,8 +50,22 @@ def has_form(given: Tree, right: Tree, question: str) -> bool:
         return False
     if _SIMPLIFY.search(question) and _size(given) > 2 * _size(right) + 4:
         return False
-    worked_out = not (algebra.is_whole(right) and _WORK_OUT.search(question))
-    return worked_out or given[0] not in ("sum", "product") or not all(part[0] == "number" for part in given[1:])
+    task = given[0] in ("sum", "product") and all(part[0] == "number" for part in given[1:])
+    return not (task and algebra.is_whole(right) and (_WORK_OUT.search(question) or algebra.is_decimal(given)))
+
+
+def is_task(tree: Tree) -> bool:
+    """Whether two numbers are to be added, multiplied, or divided with a decimal point."""
+    parts = [part for part in tree[1:] if isinstance(part, tuple) and part != _MINUS]
+    numbers = [part for part in parts if not algebra.some(part, _is_exact)]
+    if tree[0] == "quotient":
+        return any(algebra.is_decimal(part) for part in numbers)
+    return tree[0] in ("sum", "product") and len(numbers) > 1
+
+
+def _is_exact(tree: Tree) -> bool:
+    """Whether it is a constant or a root, which may stand in a result."""
+    return tree[0] == "constant" or (tree[0] == "power" and tree[2][0] == "quotient")
 
 
 @lru_cache(maxsize=512)

@@ -21,6 +21,13 @@ _NAMED_IN_QUESTION = (
     re.compile(r"\b(?:number of|what is the) (degrees)\b", re.IGNORECASE),
 )
 _PERCENTAGE_ASKED = re.compile(r"(?<!\d)(?<!\d )(?:percent|per cent|\\?%|百分)", re.IGNORECASE)
+_DIFFERENCE_ASKED = re.compile(
+    r"temperature (?:difference|change|rise|increase|decrease|drop|fall)|temperatures? differ|温差|温度(?:变化|差)"
+    r"|(?:difference|change|rise|increase|decrease|drop|fall) (?:in|of) (?:the )?(?:\w+ )?temperature"
+    r"|by how (?:much|many degrees).*temperature|how (?:much|many degrees) (?:\w+ )*(?:warmer|colder|hotter|cooler)"
+    r"|(?:升高|降低|上升|下降)(?:了)?(?:多少|几)",
+    re.IGNORECASE,
+)
 _ANGLE_ASKED = re.compile(r"angle|degree|∠|angular|latitude|longitude|bearing|角|度", re.IGNORECASE)
 
 
@@ -55,6 +62,11 @@ def scale_asked(question: str | None) -> int:
 def percentage_asked(question: str | None) -> bool:
     """Whether the question asks for a percentage, so that 25 means 25%."""
     return question is not None and _PERCENTAGE_ASKED.search(question) is not None
+
+
+def temperature_difference_asked(question: str | None) -> bool:
+    """Whether the question is about a difference of temperatures, for which 6 °C is 6 K."""
+    return question is not None and _DIFFERENCE_ASKED.search(question) is not None
 
 
 def angle_asked(question: str | None) -> bool:

@@ -24,6 +24,7 @@ _ARROWS = re.compile(
     r"|leftrightharpoons|rightleftarrows)(?![a-z])"
     r"|<=+>|<-+>|<->|[-=]{1,3}>|={1,3}|→|⟶|⇌|⇄|⇋|↔|⟷|⇒|═+|—+>|⟹|➝|➞"
 )
+_TAKEN = re.compile(r"\s[-−–]\s*([0-9]{0,2}\s*e(?:\^?\{?[-−]\}?|⁻))\s*$")
 _CONDITION = re.compile(
     r"^\s*(?:\[[^\]]*\]|\{[^{}]*\}|Δ|△|\\[Dd]elta|\(?(?:点燃|加热|高温|通电|催化剂|高温高压|光照|一定条件|heat|hv|hν|electricity"
     r"|catalyst|light)\)?)+|(?:点燃|高温|加热|通电|△|Δ|电解|催化剂)+\s*$"
@@ -107,10 +108,10 @@ def _charges(text: str) -> list[tuple[str, int]]:
     if match:
         size = int(match[2] or match[5] or 1)
         return [(match[1], size if (match[3] or match[4]) == "+" else -size)]
-    match = re.fullmatch(r"(.+?)(?:\(([0-9])([+-])\)|(?<=[0-9)])([-+])([1-4]))", text)
-    if match and "-" not in match[1]:  # SO4(2-), SO4-2
-        size = int(match[2] or match[5])
-        return [(match[1], size if (match[3] or match[4]) == "+" else -size)]
+    match = re.fullmatch(r"(.+?)(?:\(([0-9])([+-])\)|(?:(?<=[0-9)])([-+])|(?<=[a-z])(\+))([1-4]))", text)
+    if match and "-" not in match[1]:  # SO4(2-), SO4-2, Ca+2
+        size = int(match[2] or match[6])
+        return [(match[1], size if "+" in (match[3], match[4], match[5]) else -size)]
     match = re.fullmatch(r"(.+?)([0-9]?)([+-])", text)
     if match is None:
         return [(text, 0)] if "^" not in text else []
@@ -216,6 +217,9 @@ def reactions(text: str) -> tuple[Reaction, ...]:
         sides = [sides[0], sides[2]]
     if len(sides) != 2:
         return ()
+    taken = _TAKEN.search(sides[0])
+    if taken:  # Fe²⁺ - e⁻ → Fe³⁺
+        sides = [sides[0][: taken.start()], f"{sides[1]} + {taken[1]}"]
     left, right = (_side(_CONDITION.sub("", side).strip(" —")) for side in sides)
     if not left or not right:
         return ()

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from glm4v.rewards import chemical, compounds, formulas, mathematics, names, values
+from glm4v.rewards.asked_form import given_back
 from glm4v.rewards.statement import cores, hedge
 from glm4v.rewards.text import fold, foreign_script, plain, unwrap
 from glm4v.rewards.units import parse_unit
@@ -13,9 +14,9 @@ from glm4v.rewards.verdict import Truth, Verdict, quote, truth_text
 MAX_CHARACTERS = 500
 TABLES = ("words", "places", "substances", "things")
 _MARK = r"(?:[(\[]\s*([A-Z①-⑩])\s*[)\]]|([A-Z])\s*[).:,]|([①-⑩]))"
-_OPTION = re.compile(rf"(?:^|[\s:;,?.!)\]]|(?<=[\u4e00-\u9fff》]))\s*{_MARK}\s*")
-_LOWER = re.compile(r"(?:^|[\s:;,?.!)])\s*(?:\(([a-h])\)|([a-h])[).])\s*")
-_NUMBERED = re.compile(r"(?:^|[\s:;,?.!)])\s*(?:\(([1-9])\)|([1-9])[).])\s*(?=[^\d\s])")
+_OPTION = re.compile(rf"(?:^|[\s:;,?.!]|(?<=[)\]\u4e00-\u9fff》]))\s*{_MARK}\s*")
+_LOWER = re.compile(r"(?:^|[\s:;,?.!]|(?<=\)))\s*(?:\(([a-h])\)|([a-h])[).])\s*")
+_NUMBERED = re.compile(r"(?:^|[\s:;,?.!]|(?<=\)))\s*(?:\(([1-9])\)|([1-9])[).])\s*(?=[^\d\s])")
 _CIRCLED_OPTION = re.compile(r"([①-⑩])\s*")
 _LETTERS = re.compile(r"[(\[]?([A-Z①-⑩])[)\]]?[.:)]?", re.IGNORECASE)
 _SEVERAL = re.compile(r"\s*(?:[,;&+]|\band\b|和|与|及)\s*|\s+", re.IGNORECASE)
@@ -222,7 +223,8 @@ def _same_text(text: str, option: str, question: str | None) -> bool:
     if re.search(r"[0-9+*/^=]", option):
         right_shape, shape = mathematics.read(option), mathematics.read(text)
         if right_shape is not None:
-            return shape is not None and formulas.same(shape, right_shape, None, option)
+            same = shape is not None and formulas.same(shape, right_shape, None, option)
+            return same and not given_back(text, option, question)
     chemistry = chemical.formulas(option) or chemical.formulas(text)
     if chemistry and compounds.identities(text) & compounds.identities(option):
         return True

@@ -295,7 +295,7 @@ def _same_time(text: str, truth: str, question: str | None) -> bool:
     right = time_of_day(truth)
     if right is None or hedge(text, truth) is not None:
         return False
-    for core in cores(text, question):
+    for core in (*cores(text, question), text.rpartition(" at ")[2]):
         given = time_of_day(core)
         if given is not None:
             return _agree(given, right)
@@ -327,7 +327,7 @@ def time_of_day(text: str) -> tuple[int, bool] | None:
     if text in ("midnight", "12 midnight", "午夜"):
         return 0, True
     match = _TIME.fullmatch(text)
-    if match and (match[2] or match[4] or match[5] or match[6]):
+    if match and (match[2] or match[4] or match[5] or match[6] in ("h", "uhr", "o'clock")):
         hours, minutes, seconds = int(match[1]), int(match[2] or 0), int(match[3] or 0)
         half = (match[4] or match[5] or "")[:1]
         half = {"m": "a", "e": "p", "a": "p" if match[5] else "a"}.get(half, half)

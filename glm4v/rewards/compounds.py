@@ -67,6 +67,7 @@ _WATERS = {
     "deca": 10,
     "dodeca": 12,
 }
+_LONG_PREFIXES = {"o": "ortho", "m": "meta", "p": "para", "E": "trans", "Z": "cis"}
 _HAN_WATERS = {"一": 1, "二": 2, "三": 3, "四": 4, "五": 5, "六": 6, "七": 7, "八": 8, "九": 9, "十": 10, "十二": 12}
 
 
@@ -105,7 +106,23 @@ def _plain(name: str) -> str:
     if chemical.formulas(name):
         return chemical.normal(name)
     bare = re.sub(r"^(?:the|a|an)\s+", "", fold(name).casefold().strip(" ."))
+    bare = re.sub(r"^poly\((\w+)\)$", r"poly\1", bare)
     return re.sub(r"[\s-]", "", locants_first(bare).replace("sulph", "sulf").replace("aluminum", "aluminium"))
+
+
+def same_systematic(truth: str, candidates: list[str]) -> bool | None:
+    """True for a systematic name with locants, 3-methylpentane, but for spaces and hyphens; None for anything else."""
+    found, right = ({_plain(_prefix(name)) for name in names} for names in (candidates, [truth]))
+    return (
+        True
+        if re.search(r"\d-[a-z]|^\W?(?:[ompEZDL]|ortho|meta|para|cis|trans)\W?-", truth) and found & right
+        else None
+    )
+
+
+def _prefix(name: str) -> str:
+    """p- as para-, (E)- as trans-."""
+    return re.sub(r"^\(?([ompEZ])\)?-", lambda mark: _LONG_PREFIXES[mark[1]] + "-", name)
 
 
 def locants_first(name: str) -> str:
@@ -145,6 +162,11 @@ def identities(text: str) -> frozenset[object]:
     return frozenset(found)
 
 
+def is_systematic(text: str) -> bool:
+    """Whether a name says of which ions or atoms a substance is made, or is a formula."""
+    return bool(chemical.formulas(text)) or (_english(text) or _han(text)) is not None
+
+
 def _nuclide(text: str) -> list[object]:
     match = re.fullmatch(r"([a-z]+|[\u4e00-\u9fff])\s*-?\s*(\d{1,3})", fold(text).casefold())
     symbol = elements().get(match[1]) if match else None
@@ -168,7 +190,8 @@ def _english(text: str) -> str | None:
     for length in range(len(name) - 1, 2, -1):
         if name[length] == " " and name[length + 1 :] in anions:
             cation = _cation(name[:length])
-            return None if cation is None else salt(cation, anions[name[length + 1 :]])
+            if cation is not None:
+                return salt(cation, anions[name[length + 1 :]])
     return None
 
 

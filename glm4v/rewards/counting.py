@@ -15,11 +15,6 @@ _FIGURES = re.compile(r"[0-9]{1,12}|[0-9]{1,3}(?:[, ][0-9]{3}){1,3}")
 _NONE = {"none", "no", "nothing", "没有", "都没有"}
 _NOBODY = re.compile(r"(?:there (?:is|are) )?(?:nobody|no one|no-one)\b(.*)")
 _TIMES = {"once": 1, "twice": 2, "thrice": 3}
-_PEOPLE = re.compile(
-    r"\b(?:player|student|pupil|man|men|woman|women|child|kid|worker|passenger|boy|girl"
-    r"|guest|dancer|runner|rider)",
-    re.IGNORECASE,
-)
 _COUNTERS = "个只条种人张件颗辆本块扇名瓶棵朵头匹把间座位支枝片级次双对盏面幅根粒艘架台部杯碗"
 
 
@@ -162,7 +157,7 @@ def _with_noun(text: str, question: str | None) -> int | None:
 
 def _is_asked(word: str, question: str) -> bool:
     """Whether a word names what a Chinese question asks for, or people where it asks for some."""
-    if word in ("people", "persons", "person") and _PEOPLE.search(question):
+    if word in ("people", "persons", "person") and values.PEOPLE.search(question):
         return True
     lent = question_words(question)
     for form in names.other_names(word, ("things", "words"))[1:]:

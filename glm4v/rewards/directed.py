@@ -7,7 +7,7 @@ from glm4v.rewards.quantity import Rules
 from glm4v.rewards.statement import cores, hedge
 
 _MAGNITUDE = re.compile(
-    r"(?:[-−](?=\d))?[0-9][0-9.,]*(?:\s*(?:×|\\times)\s*10\^?\{?[-0-9⁰-⁹⁻]+\}?)?\s*(?:[A-Za-zμΩ°]+(?:[/·^][A-Za-z0-9²³⁻]+"
+    r"(?:[-−](?=\d))?[0-9][0-9.,]*(?:\s*(?:×|\\times)\s*10\^?\{?[-0-9⁰-⁹¹²³⁻]+\}?)?\s*(?:[A-Za-zμΩ°]+(?:[/·^][A-Za-z0-9²³⁻]+"
     r"|[²³])*|[\u4e00-\u9fff]{1,6}?(?=,|，|$|\s|方向|向))"
 )
 
@@ -43,7 +43,7 @@ def _apart(text: str) -> tuple[quantity.Quantity, str] | None:
         return None
     value = quantity.read(found[0][0])
     rest = f"{text[: found[0].start()]} {text[found[0].end() :]}".strip(" ,.;")
-    if value is None or value.unit is None or not _DIRECTION.search(rest) or "=" in rest:
+    if value is None or value.unit is None or not _DIRECTION.search(rest) or re.search(r"=|^from\b(?!.* to )", rest):
         return None
     rest = re.sub(r"^(?:方向为?|,)+|^.*\b(?:is|are|was)\b\s*,?|\bdirected\b|,", " ", rest).strip()
     return (value, rest) if len(rest.split()) <= 6 and rest else None

@@ -14,6 +14,7 @@ from glm4v.rewards.statement import cores, hedge
 from glm4v.rewards.text import fold
 from glm4v.rewards.values import bending, names_another
 
+_DOWN = {ord(mark): f"_{number}" for number, mark in enumerate("₀₁₂₃₄₅₆₇₈₉")}
 PERIODS = 6  # of an integer parameter that are compared
 MAX_SET = 12  # elements of sets that are matched in any order
 _ORDERED = re.compile(
@@ -79,6 +80,13 @@ def read(text: str, truth: str, question: str | None) -> bool | None:
         return None
     if given_back(text, truth, question):
         return False
+    indexed = set(re.findall(r"([A-Za-z])_\{?(\d)", re.sub(r"\\[a-z]+|\blog", " ", truth.translate(_DOWN))))
+    if indexed:  # m1 for m_1
+        text = re.sub(
+            r"(?<![\\\d_^.])([A-Za-z])(\d)(?![\d.])",
+            lambda m: "_".join(m.groups()) if m.groups() in indexed else m[0],
+            text,
+        )
     if re.search(r"\bbetween (?:which|what)\b", question or "", re.IGNORECASE):
         text = re.sub(r"^between\s+", "", text, flags=re.IGNORECASE)
     operations = [_set_operations(part) for part in (text.partition("=")[0], question or "")]

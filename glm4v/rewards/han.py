@@ -14,6 +14,7 @@ TAILS = (
     "面",
     "侧",
     "色",
+    "光",
     "天",
     "季",
     "市",
@@ -53,7 +54,11 @@ def same(text: str, names: list[str], question: str | None) -> bool:
             before, after = _COUNT.sub("", text[:at]), text[at + len(candidate) :]
             if candidate in "前后左右" and re.search(r"[前后左右上下]", before + after):  # 左上 is not 左
                 continue
-            if before.strip() not in TAILS and harmless(before, question or "") and harmless(after, question or ""):
+            if (
+                (before == "方向" or before.strip() not in TAILS)
+                and harmless(before, question or "")
+                and harmless(after, question or "")
+            ):
                 return True
     return False
 

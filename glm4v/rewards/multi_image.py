@@ -3,15 +3,16 @@
 import re
 
 from glm4v.rewards import choice, clock, formulas, numerals, open_answer, ranges, ratios, relative, values
+from glm4v.rewards.parts import ORDERED
 from glm4v.rewards.quantity import Rules
-from glm4v.rewards.statement import cores, hedge
+from glm4v.rewards.statement import cores, hedge, question_words, stem
 from glm4v.rewards.vqa import TABLES, absent, seen_text
 from glm4v.rewards.yes_no import read as polarity
 
 _PICTURE = r"(?:images?|pictures?|photos?|photographs?|figures?|figs?\.?|panels?|frames?|views?|scenes?|图片?|照片|第)"
 _NAMED = re.compile(
-    rf"^(?:in |the |on |from )*{_PICTURE}s?\s*(?:no\.?|number|#)?\s*([0-9]{{1,2}}|[A-H]|[一二三四五六七八九]|one|two"
-    rf"|three|four|five|six)(?:张|幅)?(?:图片?|照片)?$",
+    rf"^(?:in |the |on |from |one )*{_PICTURE}s?\s*(?:no\.?|number|#)?\s*([0-9]{{1,2}}|[A-H]|[一二三四五六七八九]|one"
+    rf"|two|three|four|five|six)(?:张|幅)?(?:图片?|照片)?$",
     re.IGNORECASE,
 )
 _ORDINAL = re.compile(rf"^(?:in |the |on |from )*([\w-]+)\s+(?:one|{_PICTURE})$", re.IGNORECASE)
@@ -22,8 +23,10 @@ _ORDER = re.compile(r"[A-H1-9](?:\s*(?:-|–|—|,|;|→|⟶|->|=>|>|<|、)?\s*[
 def pictures(text: str, truth: str, question: str | None) -> bool | None:
     """Pictures by number: image 2, the second image, 2, 图2, 第二张, images 1 and 2, all three, none."""
     many = _how_many(question)
-    right = _numbers(truth, many)
-    if not right or truth.strip().isdigit():
+    right = _numbers(_picture_of(truth, question), many)
+    if not right or truth.strip().isdigit() or (len(right) > 1 and ORDERED.search(question or "")):
+        return None
+    if re.match(r"how many\b", question or "", re.IGNORECASE) and not re.search(_PICTURE, truth, re.IGNORECASE):
         return None
     if re.match(r"\d+ (?!and\b|to\b|or\b)[^\W\d_]+", text) or (
         not re.search(_PICTURE, f"{truth} {question}", re.IGNORECASE)
@@ -32,10 +35,18 @@ def pictures(text: str, truth: str, question: str | None) -> bool | None:
     if hedge(re.sub(r"\bboth\b|\bnone\b|\bneither\b|\bno\b", "", text), truth) is not None:
         return False
     for core in cores(text, question):
-        given = _numbers(core, many)
+        given = _numbers(_picture_of(core, question), many)
+        if not given and re.fullmatch(r"[A-H]{2,8}", core) and len(set(core)) == len(core):
+            given = frozenset(core)
         if given:
             return given == right
     return None if "none" in right or "all" in right else False
+
+
+def _picture_of(text: str, question: str | None) -> str:
+    """Image 2 for the phone in image 2, where the question has the phone."""
+    noun = re.match(rf"(?:the )?(\w+) in (?={_PICTURE})", text, re.IGNORECASE)
+    return text[noun.end() :] if noun and stem(noun[1].casefold()) in question_words(question or "") else text
 
 
 def _how_many(question: str | None) -> int:
@@ -48,14 +59,21 @@ def _how_many(question: str | None) -> int:
 def _numbers(text: str, many: int) -> frozenset[str]:
     """The pictures that a text names, and no other word; {"all"} and {"none"} for these."""
     text = text.strip(" .").casefold()
+    text = re.sub(r"\blast\b", f"{many}th", text) if many else text
+    first = re.fullmatch(rf"(?:the )?first (two|three|four)(?: {_PICTURE})?", text)
+    if first:
+        return frozenset(str(n) for n in range(1, _COUNT[first[1]] + 1))
     if text in ("都没有", "都不", "没有", "一张都没有", "in none", "in none of them"):
         return frozenset(("none",))
     if re.fullmatch(rf"(?:the )?(?:none|neither|no {_PICTURE})(?: of (?:them|these|the (?:\w+ )?{_PICTURE}))?", text):
         return frozenset(("none",))
     match = re.fullmatch(
-        rf"(?:all|both)(?: of)?(?: (?:the|them|these))?(?: (two|three|four|five|six|\d))?(?: {_PICTURE})?", text
+        rf"(?:all|both|every|each)(?: of)?(?: (?:the|them|these))?(?: (two|three|four|five|six|\d))?(?: {_PICTURE})?",
+        text,
     )
     if match:
+        if text.startswith("both") and many > 2:
+            return frozenset(("both",))
         count = _COUNT.get(match[1] or "", 0) or (2 if text.startswith("both") else many)
         return frozenset(str(n) for n in range(1, count + 1)) if count else frozenset(("all",))
     text = re.sub(r"^\(([^()]*,[^()]*)\)$", r"\1", text)
@@ -87,7 +105,7 @@ def orders(text: str, truth: str, question: str | None) -> bool | None:
     if (
         not _ORDER.fullmatch(truth.strip())
         or truth.strip().isdigit()
-        or not re.search(r"order|sequence|arrange|顺序|排", question or "", re.I)
+        or not re.search(r"order|sequence|arrange|rank|sort|顺序|排", question or "", re.I)
     ):
         return None
     if hedge(text, truth) is not None:

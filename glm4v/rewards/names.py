@@ -5,33 +5,40 @@ order, and none besides. Chinese answers are compared as text: what stands aroun
 """
 
 import re
+from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 from typing import NamedTuple
 
-from glm4v.rewards import han, numerals
+from glm4v.rewards import han, numerals, ranks
+from glm4v.rewards.assertion import opposed
 from glm4v.rewards.statement import cores, hedge, is_empty, question_words, stem
 from glm4v.rewards.tables import rows
 from glm4v.rewards.text import fold, unaccented, words
 
 MAX_PHRASE = 7  # words of an alias
-_TOKEN = re.compile(r"#?\d+(?:[.,:]\d+)*%?|(?<!\w)-\d+(?:[.,]\d+)*%?|[^\W\d_]+(?:'[^\W\d_]+)*\d*|\+|\d+[^\W_]+")
+_TOKEN = re.compile(
+    r"\d+(?:st|nd|rd|th|[a-z])\b|#?\d+(?:[.,:]\d+)*%?|(?<!\w)-\d+(?:[.,]\d+)*%?|[^\W\d_]+(?:'[^\W\d_]+)*\d*|\+|\d+[^\W_]+"
+)
 _DIRECTIONS = ["left", "right", "front", "back", "up", "down", "forward", "backward", "above", "below", "top", "bottom"]
 _NUMBERED = re.compile(r"(?:#|№|\b(?:no|nr|num|number)\.?)\s*(?=\d)", re.IGNORECASE)
 _INITIALISM = re.compile(r"\b(?:[^\W\d_]\.){2,}")
 _GENERIC_NAMES = "river mountain mount mt lake sea ocean canal city island islands desert republic kingdom state states"
 _GENERIC = frozenset(_GENERIC_NAMES.split())
-_STOREY = re.compile(
-    r"\b(?:which|what) (?:floor|storey|story|level|lane|row|column|platform|grade|chapter)\b", re.IGNORECASE
-)
 _ROADS = {"St": "Street", "Ave": "Avenue", "Rd": "Road", "Blvd": "Boulevard", "Dr": "Drive"}
-_SHADE = re.compile(
-    r"\b(?:light|dark|pale|deep|bright)[- ](?:red|orange|yellow|green|blue|purple|violet|pink|brown|black|gr[ae]y)\b",
-    re.IGNORECASE,
-)
+_COLORS = "red|orange|yellow|green|blue|purple|violet|pink|brown|black|gr[ae]y"
+_SHADE = re.compile(rf"\b(?:light|dark|pale|deep|bright)[- ](?:{_COLORS})\b", re.IGNORECASE)
+_SHADES = {"pale": "light", "deep": "dark"}
 _FORM_ASKED = re.compile(
     r"\b(?:plural|singular|past (?:tense|participle)|participle|comparative|superlative) (?:form )?of\b|\bspell",
     re.IGNORECASE,
 )
+_SAME_PLACE = (("in", "inside|within"), ("by", "beside|next to|near"))
+_PAIR = re.compile(
+    r"(?:(?:the|an?) )?([^\W\d_-]+) (?:and|&) (?:(?:the|an?) )?([^\W\d_-]+)"
+    r"|(?:the|an?) [\w -]{2,24} (?:and|&) (?:the|an?) [\w -]{2,24}",
+    re.IGNORECASE,
+)
+_LIST = re.compile(r"\s*(?:,\s*(?:and\s+)?|/|\band\b|&|\+)\s*")
 _RANGE = re.compile(r"\d\s*[-–—~]\s*\d")
 _CODE = ("()", "{", "<", "[", "\\", "_", "@", "&#", ";--")  # program text and markup are no names
 _MATHEMATICAL = ("≠", "¬", "√", "≥", "≤", ">", "^", "1/")
@@ -124,6 +131,9 @@ def _words(text: str) -> tuple[str, ...]:
     text = _INITIALISM.sub(lambda letters: letters[0].replace(".", ""), text)
     text = re.sub(r"\bhttps?://", "", text)
     text = re.sub(
+        rf"\b(pale|deep)(?=[- ](?:{_COLORS})\b)", lambda shade: _SHADES[shade[0].casefold()], text, flags=re.I
+    )
+    text = re.sub(
         r"\b((?:north|south)?(?:east|west|north|south))(?:wards?|ern)\b",
         r"\1",
         text.translate(_DOWN),
@@ -190,28 +200,47 @@ def same(text: str, truth: str, question: str | None, tables: tuple[str, ...]) -
         or (_RANGE.search(text) and not _RANGE.search(truth))
     ):
         return False
-    pair = re.fullmatch(r"(?:the )?([^\W\d_-]+) (?:and|&) (?:the )?([^\W\d_-]+)", text.strip(" ."))
-    if pair and not re.search(r"\band\b|[&,+]", truth) and not any(is_empty(word.casefold()) for word in pair.groups()):
-        return False  # red and blue, where blue is a word of the question
+    if question and (_names_both(text, truth, question) or (opposed(text, question) and not opposed(truth, question))):
+        return False
     if _SHADE.search(text) and not _SHADE.search(truth):
         return False
     if question and (echoes(text, truth, question) or not _has_asked_form(text, truth, question)):
         return False
+    rank = ranks.han(text) if ranks.asked(question) else None
+    if rank is not None:
+        return [key.removeprefix("#") for key in _needed(list(_words(truth)), _lent_keys(question or "", tables))] == [
+            rank
+        ]
     if han.HAN.search(text):
         return han.same(text, other_names(truth, tables), question)
     forms = [truth] if not han.HAN.search(truth) else other_names(truth, tables)
     forms = [form for form in forms if not han.HAN.search(form)]
+    text = re.sub(r"^an? pair of ", "", text, flags=re.IGNORECASE)
+    for place, others in _SAME_PLACE:
+        if re.match(rf"{place}\b", truth):
+            text = re.sub(rf"\b(?:{others})\b", place, text)
     text, truth = (re.sub(r"\b(the [\w-]+) ones?\b", r"\1", _NUMBERED.sub("number ", part)) for part in (text, truth))
     if hedge(text, " ".join(other_names(truth, tables)), question) is not None:
         return False
+    if ranks.of_another(_words(text), _words(truth)) or ranks.elsewhere(text, truth):
+        return False
+    if ranks.asked(question) and (ranks.is_count(_words(text)) or ranks.of_other_kind(text, question)):
+        return False
     return any(_same_latin(text, form, question, tables) for form in forms)
+
+
+def _names_both(text: str, truth: str, question: str) -> bool:
+    """Whether an answer has both of what the question offers, on or off, and the truth has one."""
+    offered = re.findall(r"([\w'-]+),? or (?:the |an? )?([\w'-]+)", question[:1000].casefold())
+    said, right = (set(words(part)) for part in (text, truth))
+    return any(said >= {*pair} and len(right & {*pair}) == 1 for pair in offered) and not said & {"than", "because"}
 
 
 def echoes(text: str, truth: str, question: str) -> bool:
     """Whether an answer only repeats words of the question that are not the truth's: GDP, where it asks what "
     "GDP means."""
     said, right, asked = (f" {' '.join(map(stem, words(part)))} " for part in (text, truth, question[:1000]))
-    return len(said) > 4 and said in asked and said != right and right not in asked
+    return len(said) > 4 and said in asked and said not in right and right not in asked
 
 
 def _has_asked_form(text: str, truth: str, question: str) -> bool:
@@ -224,6 +253,8 @@ def _has_asked_form(text: str, truth: str, question: str) -> bool:
 
 def _same_latin(text: str, truth: str, question: str | None, tables: tuple[str, ...]) -> bool:
     found = cores(text, question)
+    if not _LIST.search(truth) and any(_is_list(core.strip(" ."), tables) or _is_pair(core) for core in found):
+        return False
     found += [_APPOSITION.sub("", core) for core in found if _APPOSITION.search(core)]
     if " than " in text and " than " not in truth:
         found = []  # what stands behind "than" is not said to be the answer
@@ -242,12 +273,24 @@ def _same_latin(text: str, truth: str, question: str | None, tables: tuple[str, 
     ]
     if _same_keys(others, truth, question, (), None):
         return True
-    if not _PEOPLE.search(question or ""):
+    if not _PEOPLE.search(question or "") or truth.split()[-1][:1].islower():  # the old man is no name
         return False
     turned = re.fullmatch(r"([^\W\d_][\w'-]+), ([^,]{1,40})", text)  # Shakespeare, William
     found += [f"{turned[2]} {turned[1]}"] if turned else []
     found += [re.sub(r"\s+in (?:the year )?\d{3,4}$", "", core) for core in found if re.search(r"\s\d{3,4}$", core)]
     return any(_same_person(_name(core), _name(truth)) for core in found)
+
+
+def _is_pair(text: str) -> bool:
+    """Whether a text names two things, one of which may be a word of the question: red and blue, a cane and a hat."""
+    pair = _PAIR.fullmatch(text.strip(" ."))
+    return pair is not None and not any(word and is_empty(word.casefold()) for word in pair.groups())
+
+
+def _is_list(text: str, tables: tuple[str, ...]) -> bool:
+    """Whether a text lists things of the tables: red, blue."""
+    parts = _LIST.split(text)
+    return len(parts) > 1 and not _things(text, tables) and all(part and _things(part, tables) for part in parts)
 
 
 def _same_keys(found: list[str], truth: str, question: str | None, tables: tuple[str, ...], sense: int | None) -> bool:
@@ -256,22 +299,26 @@ def _same_keys(found: list[str], truth: str, question: str | None, tables: tuple
     done = (
         frozenset(map(stem, re.findall(r"\b\w{3,}ing\b", truth.casefold()))) - lent
     )  # reading a book, not writing one
-    wanted = _needed(keys(truth, tables, sense), lent, done)
+    right = keys(truth, tables, sense)
+    if all(_lent(key, lent) for key in _without_figures(right, lent)):  # the person in image 2
+        lent = frozenset(key for key in lent if " " not in key)
+    wanted = _needed(_without_figures(right, lent), lent, done)
     if not wanted:
         return False
     protected = frozenset(wanted)
-    drawn = frozenset() if protected & _DRAWN else _DRAWN
+    ranked = ranks.asked(question)
+    drawn = frozenset() if protected & _DRAWN or ranked else _DRAWN
     if truth.istitle() and " " in truth:  # Main Street is no Main Road
         lent = frozenset(key for key in lent if not key.startswith("@"))
-    if _STOREY.search(question or ""):  # floor 3 is the third floor
+    if ranked:  # floor 3 is the third floor
         wanted = [key.removeprefix("#") for key in wanted]
     for core in found:
-        given = [
-            key
-            for key in (_numbered(key, question) for key in keys(core, tables, sense))
-            if key in protected or not (_lent(key, lent) or key in drawn)
-        ]
-        if given[:1] == ["1"] and "1" not in wanted and not wanted[0].startswith("#"):  # one dog
+        said = _without_figures(keys(core, tables, sense), lent)
+        if ranked:
+            said = [key.removeprefix("#") for key in said]
+        given = [key for key in said if key in protected or not (_lent(key, lent) or key in drawn)]
+        counted = given[:1] == ["1"] and "1" not in wanted and wanted[0][0] != "#"
+        if counted and not "".join(given[1:2]).isdigit():  # one dog
             given = given[1:]
         free = _directions(tables) >= set(wanted) and not re.search(r"\bfrom\b.*\bto\b", truth)
         if given == wanted or (free and sorted(given) == sorted(wanted)):
@@ -279,8 +326,17 @@ def _same_keys(found: list[str], truth: str, question: str | None, tables: tuple
     return False
 
 
-def _numbered(key: str, question: str | None) -> str:
-    return key.removeprefix("#") if _STOREY.search(question or "") else key
+def _without_figures(said: list[str], lent: frozenset[str]) -> list[str]:
+    """The keys without the figures that stand where the question has them: image 1 and 2, but not two ladders."""
+    return [key for before, key in _led(said) if f"{before} {key}" not in lent]
+
+
+def _led(said: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each key behind the last word before it that is no figure."""
+    before = ""
+    for key in said:
+        yield before, key
+        before = before if key[0].isdigit() or key == "and" else key
 
 
 def _things(text: str, tables: tuple[str, ...]) -> tuple[int, ...]:
@@ -315,7 +371,7 @@ def _lent(key: str, lent: frozenset[str]) -> bool:
 @lru_cache(maxsize=512)
 def _lent_keys(question: str, tables: tuple[str, ...]) -> frozenset[str]:
     """The keys of the words that the question lends, and of the things that it names but does not offer."""
-    lent = question_words(question)
+    lent = frozenset(word for word in question_words(question) if not word.isdigit())
     table = aliases(tables).phrases
     found = _words(question[:1000])
     offered = {number for word in found if stem(word) not in lent for number in table.get((word,), ())}
@@ -323,7 +379,12 @@ def _lent_keys(question: str, tables: tuple[str, ...]) -> frozenset[str]:
     phrases = {key for key in keys(question[:1000], tables) if key.startswith("@")} - {
         f"@{number}" for number in offered
     }
-    figures = {word for word in found if word[0].isdigit()}
+    figures = {
+        f"{before} {word}"
+        for last, word in _led(found)
+        for before in (last, "image", "pictur", "photo")
+        if word[0].isdigit()
+    }
     return lent | figures | {f"@{number}" for number in things} | phrases
 
 

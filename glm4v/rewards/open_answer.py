@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 from glm4v.rewards import names, parts
-from glm4v.rewards.statement import MAX_CHARACTERS, hedge
+from glm4v.rewards.statement import MAX_CHARACTERS, hedge, is_empty, question_words, stem
 from glm4v.rewards.text import foreign_script, plain, unwrap
 from glm4v.rewards.units import parse_unit
 from glm4v.rewards.verdict import Truth, Verdict, quote, truth_text
@@ -22,6 +22,8 @@ _ROUNDED = re.compile(
     re.IGNORECASE,
 )
 _NEGATED = re.compile(r"!(?=[^\s!])|[¬≠]|\\(?:neg|neq|ne|not)(?![a-z])")
+_LISTED = re.compile(r"\s*(?:,\s*(?:and\s+)?|/|\band\b|&)\s*")
+_NAME = re.compile(r"[^\W\d_][\w-]*(?: [^\W\d_][\w-]*)?")
 MAX_QUESTION = 2000
 _NOTHING = "?"  # an answer that nothing equals
 
@@ -63,10 +65,13 @@ def verifier(readers: Sequence[Reader], lists: Sequence[Reader] = ()) -> Verifie
 
 
 def _same(prediction: str, truth: str, question: str | None, readers: Sequence[Reader]) -> bool:
-    text, target = _ROUNDED.sub("", unwrap(prediction)), _unwrapped(truth)
+    bare, target = unwrap(prediction), _unwrapped(truth)
+    text = _ROUNDED.sub("", bare) or bare
     if text and text == target:
         return True
     if not text or (question and plain(text) == plain(question)):
+        return False
+    if question and _lists_lent(text, target, question):
         return False
     if _NEGATED.match(text) and not _NEGATED.match(target):
         return False
@@ -84,6 +89,24 @@ def _same(prediction: str, truth: str, question: str | None, readers: Sequence[R
     if aside is None or aside[1].endswith(("^", "_", "=")):
         return False
     return all(_by_readers(part.strip(), target, question, readers) for part in (aside[1], aside[2]))
+
+
+def _lists_lent(text: str, truth: str, question: str) -> bool:
+    """Whether an answer lists more than the truth, and a word of the question among it: a cane, a hat."""
+    listed = [re.sub(r"^(?:the|an?|his|her) ", "", part) for part in _LISTED.split(text.strip(" ."))]
+    if (
+        len(listed) <= len(_LISTED.split(truth))
+        or (truth.istitle() and " " in truth)
+        or not all(_NAME.fullmatch(part) for part in listed)
+    ):
+        return False
+    lent = question_words(question)
+    return any(
+        part not in truth
+        and not names.place_size(part)
+        and all(stem(word.casefold()) in lent and not is_empty(word.casefold()) for word in part.split())
+        for part in listed[1:]
+    )
 
 
 def values_free(text: str) -> bool:

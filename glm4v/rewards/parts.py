@@ -18,10 +18,10 @@ _CHAIN = re.compile(r"\s*([<>])\s*")
 _SEPARATORS = re.compile(
     r"\s+\+\s+|\s*(?:[,;]\s*(?:and\b|then\b)?|\band\b|\bthen\b|&|和|与|及|以及|\n)\s*", re.IGNORECASE
 )
-_ORDERED = re.compile(
+ORDERED = re.compile(
     r"\border\b|sequence|chain|stages|steps|rank|from .+ to |first .+ then|respectively|process|phases|arrang"
     r"|electron config|shells|sort\b|电子排布|顺序|依次|排列|排序|食物链|过程|阶段|分别"
-    r"|\beach\b|images? (?:1|a|one) and|and which|\bthen\b"
+    r"|\w+est first|\beach\b|images? (?:1|a|one) and|and which|\bthen\b"
     r"|\bnovel\b|\bplay\b|\bfilm\b|\btitle\b|\bpoem\b",
     re.IGNORECASE,
 )
@@ -214,7 +214,7 @@ def _same_chain(text: str, truth: str, right: list[str], question: str | None, s
         given = _chain(core)
         if not given:
             listed = [
-                part for part in re.split(rf"{_SEPARATORS.pattern}|\\s*(?:→|->)\\s*", core, flags=re.IGNORECASE) if part
+                part for part in re.split(rf"{_SEPARATORS.pattern}|\s*(?:→|->)\s*", core, flags=re.IGNORECASE) if part
             ]
             if len(listed) != len(right):
                 continue
@@ -230,7 +230,7 @@ def _same_list(text: str, truth: str, question: str | None, same: Same) -> bool 
     right, ordered = elements(truth)
     if len(right) < 2:
         return None
-    ordered = ordered or _ORDERED.search(question or "") is not None
+    ordered = ordered or ORDERED.search(question or "") is not None
     if hedge(text, truth) is not None:
         return False
     text = re.sub(r"^first,?\s+(?=.*\bthen\b)", "", text, flags=re.IGNORECASE)

@@ -14,6 +14,7 @@ check = open_answer.verifier(
         places.read,
         relative.read,
         symbols.read,
+        values.multiples,
         values.reader(Rules(measured=True)),
         formulas.read,
     ),

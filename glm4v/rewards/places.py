@@ -46,7 +46,7 @@ def read(text: str, truth: str, question: str | None) -> bool | None:
             return ways[0] == way
     for parse in (_bearing, _scale, _zone):
         right = parse(truth)
-        if right is not None:
+        if right is not None and not re.fullmatch(r"[+-]\s*\d+", truth.strip()):  # -2 alone is a number
             if hedge(text, truth) is not None:
                 return False
             return any(parse(core) == right for core in cores(text, question)[:6])

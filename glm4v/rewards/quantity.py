@@ -7,7 +7,13 @@ from typing import NamedTuple
 
 from glm4v.rewards import algebra, numerals
 from glm4v.rewards.algebra import LOOSE, TIGHT, Value
-from glm4v.rewards.asked_unit import angle_asked, percentage_asked, scale_asked, unit_asked
+from glm4v.rewards.asked_unit import (
+    angle_asked,
+    percentage_asked,
+    scale_asked,
+    temperature_difference_asked,
+    unit_asked,
+)
 from glm4v.rewards.expression import ExpressionError, Tree, literal, parse
 from glm4v.rewards.statement import without_approximation
 from glm4v.rewards.units import Unit, parse_unit
@@ -74,7 +80,7 @@ def read(text: str) -> Quantity | None:
     text = re.sub(r"^零下", "-", re.sub(r"^(\d.*?) below zero$", r"-\1", text))
     text = re.sub(r"^(?:minus|negative|负)\s*", "-", text, flags=re.IGNORECASE)
     text = re.sub(r"(?<=\d)\s*\^\s*\{?o\}?$", "°", text)
-    text = re.sub(r"^人民币(?=[\d.]+元)| above sea level$", "", text)
+    text = re.sub(r"^人民币(?=[\d.]+元)| above sea level$| (?:away|long|tall|high|wide|deep|thick)$", "", text)
     text = re.sub(r"^(\d{1,3})\s*h\s*([0-5]?\d)$|^(\d{1,3}):([0-5]\d)\s*(?:h|hours|hrs)$", _hours, text)
     text = re.sub(r"\^\s*\{?\s*(?:\\circ|°)\s*\}?|\\circ(?=\s*\d)|\\degree", "°", text)
     text = re.sub(r"\^\s*\{?\s*\\prime\s*\}?|\\prime", "′", text) if "°" in text else text
@@ -139,7 +145,7 @@ def _with_unit(value: Value, half: float | None, tree: Tree, text: str, currency
         return Quantity(value, None, half, tree)
     if _PERCENT.fullmatch(text):
         return Quantity(value / 100, None, None if half is None else half / 100, ("percent", tree), percent=True)
-    unit = parse_unit(text)
+    unit = None if re.match(r"[×*]|[$€£¥]\d", text) else parse_unit(text)
     return None if unit is None else Quantity(value, unit, half, tree)
 
 
@@ -292,6 +298,8 @@ class Rules(NamedTuple):
 def same(given: Quantity, right: Quantity, question: str | None, rules: Rules) -> bool:
     """Whether two quantities are the same: dimensions, then values in the unit of the truth."""
     exact = algebra.is_whole(right.tree) and right.unit is None and right.half is not None
+    if given.approximate and right.value == 0 and not right.approximate:
+        return False
     if given.approximate and exact and not (right.approximate or rules.approximate or rules.measured):
         return False
     pairs = _comparable(given, right, question, rules)
@@ -332,7 +340,9 @@ def _comparable(given: Quantity, right: Quantity, question: str | None, rules: R
                 return [(given.value, right.value)]  # the figure tells the unit
             if question is None and _is_money(given.unit):
                 return [(given.value, right.value)]
-            free = not given.unit.dimension or given.unit.dimension == _ANGLE
+            free = not given.unit.dimension or (
+                given.unit.dimension == _ANGLE and (angle_asked(question or "angle") or "radian" in (question or ""))
+            )
             return [(complex(given.value) * given.unit.factor, right.value)] if free else []
         right = right._replace(unit=asked)
     assert right.unit is not None
@@ -357,7 +367,11 @@ def _comparable(given: Quantity, right: Quantity, question: str | None, rules: R
     if given.unit == parse_unit("lb") and right.unit == parse_unit("£"):
         given = given._replace(unit=right.unit)
     assert given.unit is not None
-    if right.unit == parse_unit("°") and given.unit.zero:
+    if (
+        right.unit == parse_unit("°")
+        and given.unit.zero
+        and re.search(r"temperature|温", question or "", re.IGNORECASE)
+    ):
         return [(given.value, right.value)]
     if given.unit == parse_unit("°") and right.unit.dimension == (("K", 1),) and right.unit.zero:
         return [(given.value, right.value)]  # 18 degrees, where only degrees Celsius can be meant
@@ -366,7 +380,13 @@ def _comparable(given: Quantity, right: Quantity, question: str | None, rules: R
         return [(given.value, right.value)]
     if given.unit.dimension != right.unit.dimension:
         return []
-    return [(_convert(given.value, given.unit, right.unit), right.value)]
+    copied = given.value == right.value and given.value != 0 and given.unit.zero == right.unit.zero
+    if copied and not algebra.near(given.unit.factor, right.unit.factor, LOOSE):
+        return []  # 2 bar, where 2 atm is right: the number of another unit, however close
+    units = (given.unit, right.unit)
+    if temperature_difference_asked(question):
+        units = (given.unit._replace(zero=0.0), right.unit._replace(zero=0.0))
+    return [(_convert(given.value, *units), right.value)]
 
 
 def _currencies(question: str | None) -> set[Unit | None]:

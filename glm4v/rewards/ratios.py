@@ -23,6 +23,8 @@ def read(text: str, truth: str, question: str | None) -> bool | None:
     if right is None or (re.fullmatch(r"\d{1,2}:\d{2}", truth) and re.search(r"\btime\b|\bwhen\b|时", question or "")):
         return None
     given = _ratio(text, spoken=True)
+    if re.fullmatch(r"\d+(?:\.\d+)?", text.strip()) and len(right) == 2 and re.search(r"ratio|比", question or ""):
+        given = [Fraction(text), Fraction(1)]
     for core in cores(text, question) if given is None and hedge(text, truth) is None else []:
         given = given or _ratio(core.rpartition("=")[2], spoken=True)
     if given is not None and re.search(r"simpl|lowest|最简|化简", question or "", re.IGNORECASE) and _lowest(right):

@@ -109,8 +109,9 @@ def without_approximation(text: str) -> tuple[str, bool]:
 @lru_cache(maxsize=512)
 def question_words(question: str) -> frozenset[str]:
     """The words that a question lends to its answer: all, but for those that it offers as alternatives."""
-    text = fold(question).casefold()
+    text = re.sub(r"\b((?:is|are|was|were|has|have) (?:\w+ )?\w+), ", r"\1: ", fold(question).casefold())
     offered: set[str] = set()
+    text = re.sub(r"\bor (?:in|on|to|at|from|with|of) ", "or ", text)
     for match in re.finditer(r"((?:[\w'-]+, )*)([\w'-]+),? or (?:the |a |an )?([\w'-]+)(?: ([\w'-]+))?", text):
         offered.update(re.findall(r"[\w'-]+", match[1]), (match[2], match[3]))
     for match in re.finditer(
@@ -123,7 +124,7 @@ def question_words(question: str) -> frozenset[str]:
     for match in re.finditer(r"([\w'-]+) and ([\w'-]+) or\b", text):
         offered.update(match.groups())
     for match in re.finditer(
-        r"([\w'-]+) ([\w'-]+) or (?:on |to )?(?:the |an? )?([\w'-]+) \2\b", text
+        r"([\w'-]+) ([\w'-]+) or (?:the |an? )?([\w'-]+) \2\b", text
     ):  # the red car or the blue car
         offered = offered - {match[2]} | {match[1], match[3]}
     found = re.findall(r"[^\W_]+(?:'[^\W_]+)*", text)
@@ -168,7 +169,7 @@ def _shorter(word: str) -> str:
     return base.removesuffix("e") if len(base) > 5 else base
 
 
-_EMPTY_STEMS = frozenset({stem(word) for word in _EMPTY} - {"on", "th", "us"})
+_EMPTY_STEMS = frozenset({stem(word) for word in _EMPTY} - {"on", "th", "us", "land", "mark", "paint", "sail", "sign"})
 
 
 def is_empty(word: str) -> bool:
@@ -183,7 +184,7 @@ def of_another(text: str, question: str) -> bool:
     noun = re.fullmatch(r"(?:[\w-]+ ){1,4}?([a-z]+)\.?", text.casefold())
     if (
         asked is None
-        or asked[1].startswith("of ")
+        or (asked[1].startswith("of ") and re.match(r".* of .+\b(?:are|is|were|was)\b", asked[0]))
         or noun is None
         or re.search(r"\b(?:is|are|has|have|was|were|in|on|of|contain|show|include|depict|feature|say|wear)s?\b", text)
     ):
@@ -241,13 +242,20 @@ def predicate(text: str) -> str | None:
 def trim(text: str, lent: frozenset[str]) -> str:
     """Without the harmless words before and after."""
     parts = text.split()
-    label = parts[:1] in (["A"], ["I"]) and parts[1:2] in (["and"], ["or"], ["&"])
-    while parts and _harmless(parts[0], lent) and not label:
-        parts = parts[1:]  # an A or I at the end or before "and" is a label
-        label = parts[:1] in (["A"], ["I"]) and (len(parts) == 1 or parts[1] in ("and", "or", "&"))
-    while parts and _harmless(parts[-1], lent):
+    while parts and _harmless(parts[0], lent) and not _joined(parts, lent):
+        parts = parts[1:]
+    while parts and _harmless(parts[-1], lent) and not _joined(parts[::-1], lent):
         parts = parts[:-1]
     return " ".join(parts).strip(" ,.;")
+
+
+def _joined(parts: list[str], lent: frozenset[str]) -> bool:
+    """Whether the first is joined to a word that says something, red and blue, or is the label A or I."""
+    after = [part for part in parts[1:] if part.casefold() not in ("a", "an", "the", "his", "her", "its", "their")]
+    joined = [part.casefold() for part in after[:1]] in (["and"], ["or"], ["&"])
+    if parts[0] in ("A", "I"):
+        return joined or len(parts) == 1
+    return joined and parts[0].casefold() not in _EMPTY and not _harmless(" ".join(after[1:2]), lent)
 
 
 def _harmless(part: str, lent: frozenset[str]) -> bool:

@@ -17,8 +17,15 @@ _CORES = {
     "Rn": "1s2 2s2 2p6 3s2 3p6 3d10 4s2 4p6 4d10 5s2 5p6 4f14 5d10 6s2 6p6",
 }
 _EQUATION_START = re.compile(r"^.*?(?:equation|方程式|reaction|反应)?[^:：]*?(?:\bis\b|[:：为])\s*|^.*?\bequation\s+")
+_STATES = {
+    "g": re.compile(r"\bgas(?:eous)?\b|vapou?r|steam|气"),
+    "aq": re.compile(r"\bsolution\b|\baqueous\b|溶液"),
+    "s": re.compile(r"\bsolid\b|crystal|\bice\b|固"),
+    "l": re.compile(r"\bliquid\b|\bmolten\b|液[体态]"),
+}
 _DIATOMIC = ("H", "N", "O", "F", "Cl", "Br", "I")  # atoms of these are not the substance
-_NAMING = re.compile(r"\bname\b|called|known as|formula|^which \w+ is\b|名|化学式", re.IGNORECASE)
+_NAMING = re.compile(r"\bname\b|has the symbol|called|known as|formula|^which \w+ is\b|名|化学式", re.IGNORECASE)
+_COMMON = re.compile(r"common name|trivial name|俗名|俗称", re.IGNORECASE)
 _FORMULA_ASKED = re.compile(r"formula|化学式|分子式|结构简式|symbol|符号", re.IGNORECASE)
 _NAME_ASKED = re.compile(
     r"\bname (?:of|the|this)|^name\b(?!.*formula)|systematic name|IUPAC name|what is .* called|名称|命名", re.IGNORECASE
@@ -73,7 +80,7 @@ def substances(text: str, truth: str, question: str | None) -> bool | None:
     """The reader of substances by formula or name: None where the truth is neither."""
     right = compounds.identities(truth)
     if not right:
-        return None
+        return compounds.same_systematic(truth, _candidates(text, truth, question))
     formulas = chemical.formulas(truth)
     if question and _FORMULA_ASKED.search(question) and formulas and not _NAME_ASKED.search(question):
         allowed: bool | None = True
@@ -81,7 +88,17 @@ def substances(text: str, truth: str, question: str | None) -> bool | None:
         allowed = False
     else:
         allowed = None
+    if (
+        question
+        and re.search(r"systematic|IUPAC", question)
+        and re.search(r"\d-", truth)
+        and not re.search(r"\d|^n-|[一-龥]", text)
+    ):
+        return False
     if question and re.search(r"structur|结构", question, re.IGNORECASE) and _is_molecular(text, truth):
+        return False
+    states = {formula.state for formula in formulas} - {""}
+    if any(said.search(text) and states and state not in states for state, said in _STATES.items()):
         return False
     words_agree = None
     candidates = _candidates(text, truth, question)
@@ -94,7 +111,7 @@ def substances(text: str, truth: str, question: str | None) -> bool | None:
         if not given:
             continue
         if (
-            question and _NAMING.search(question) and echoes(core, truth, question)
+            question and _NAMING.search(question) and _given_back(core, truth, question)
         ):  # acetone, where its systematic name is asked for
             return False
         is_formula = bool(chemical.formulas(core))
@@ -109,6 +126,14 @@ def substances(text: str, truth: str, question: str | None) -> bool | None:
             continue
         return _agree(core, given, truth, right)
     return False if words_agree is False or formulas else None
+
+
+def _given_back(text: str, truth: str, question: str) -> bool:
+    """Whether an answer is the name of the question, or the systematic one, where the common one is asked for."""
+    if _COMMON.search(question) and compounds.is_systematic(text) and not compounds.is_systematic(truth):
+        return True
+    stands = re.search(rf"(?<![A-Za-z0-9]){re.escape(text)}(?![A-Za-z0-9])", question) is not None and text != truth
+    return echoes(text, truth, question) or (stands and truth not in question)
 
 
 def _is_molecular(text: str, truth: str) -> bool:
@@ -126,7 +151,12 @@ def _candidates(text: str, truth: str, question: str | None) -> list[str]:
     if hedge(text, truth) is None:
         found += [core for core in cores(text, question) if core not in found]
         found += [
-            re.sub(r"^(?:the|a|an)\s+|\s+(?:gas|metal|solution|acid gas|气体|溶液|ions?|element)$", "", core)
+            re.sub(
+                r"^(?:the|a|an)\s+|^(?:(?:an )?aqueous|gaseous|solid|liquid)\s+|"
+                r"\s+(?:gas|metal|solution|acid gas|ions?|element)$|气体?$|溶液$",
+                "",
+                core,
+            )
             for core in list(found)
         ]
     return found

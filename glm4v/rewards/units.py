@@ -119,7 +119,7 @@ def _product(text: str) -> Unit | None:
     """Factors side by side or joined by dots; all that follow a slash are divided by."""
     factor, powers, sign, position, count, waiting = 1.0, dict[str, int](), 1, 0, 0, 1
     last: Unit | None = None
-    if text.count("(") > 1 or text.count("(") != text.count(")"):
+    if text.count("(") > 1 or text.count("(") != text.count(")") or re.search(r"\)\s*\^", text):
         return None
     text = (
         re.sub(r"\(([^()/]*)/([^()/]*)\)", lambda part: f"({part[1]} {_turned(part[2])})", text)

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
 
-from glm4v.rewards import algebra, han, mathematics, quantity
-from glm4v.rewards.expression import FUNCTIONS, ExpressionError, parse
+from glm4v.rewards import algebra, han, mathematics, names, quantity, ranks
+from glm4v.rewards.asked_form import is_task
+from glm4v.rewards.expression import FUNCTIONS, ExpressionError, Tree, parse
 from glm4v.rewards.quantity import Quantity, Rules
 from glm4v.rewards.statement import cores, hedge, is_empty, of_another, question_words, stem, without_approximation
 from glm4v.rewards.text import fold
@@ -17,6 +18,11 @@ _TWICE = {"twice": 2, "double": 2, "doubled": 2, "thrice": 3, "triple": 3, "trip
 _FAMILIES = tuple(
     {name: re.compile(pattern, re.IGNORECASE) for name, pattern in family.items()}
     for family in (
+        {
+            "acid": r"\bpH\b|\bH(?:3O|₃O)?\^?\{?[+⁺]|hydrogen ion|hydronium|氢离子",
+            "base": r"\bpOH\b|\bOH\^?\{?[-−⁻]|hydroxide|氢氧根",
+        },
+        {"pH": r"\bpO?H\b", "concentration": r"\[[A-Z]|concentration|浓度|mol/L"},
         {"sin": r"sin", "cos": r"cos", "tan": r"tan(?!g)", "cot": r"\bcot"},
         {
             "lcm": r"\blcm\b|common multiple|公倍数",
@@ -38,14 +44,26 @@ _SYMBOL = re.compile(
     r"|[A-Za-zΔ]+[°⊖]?(?:_\{?[\w+-]+\}?)?|[^=]*\s[a-zA-Z]"
 )
 _NAME = re.compile(r"[^\d+*/^=<>()!≠-]{1,30}")
+_TORQUE = re.compile(r"torque|moment of (?:the|a|this) (?:force|couple)|力矩", re.IGNORECASE)
+_SYMBOL_ASKED = re.compile(r"\bsymbol\b|符号", re.IGNORECASE)
+_CODE = re.compile(r"\d+[A-Z]")
+_CODE_ASKED = re.compile(
+    r"\b(?:number|code|plate|label|seat|gate|model|address|bus|tram|route|room|flight|flat|road)\b(?! of)",
+    re.IGNORECASE,
+)
+PEOPLE = re.compile(
+    r"\b(?:people|person|who|player|student|pupil|m[ae]n|wom[ae]n|child|kid|worker|passenger|boy|girl"
+    r"|guest|dancer|runner|rider|inhabitant|resident|citizen|visitor|population|spectator|member)",
+    re.IGNORECASE,
+)
 _WORKING = 0.02  # sides of an equation may differ by this much where values are rounded
 UNKNOWN = re.compile(r"\b(?i:solve for|find|value of|what is|for which|求)\s+\$?([b-hj-z])\b(?!')")
 _NUMBERED = re.compile(r"^(?:the )?(?:#|№|(?:no|nr|number)\b\.?)\s*(?=\d)", re.IGNORECASE)
 _SIDES = re.compile(r"\s*(?:=|≈|≃|\\approx|≐)\s*")
 _COUNTING = frozenset(("a", "an", "one", "two", "three", "four", "five", "six", "ten", "half", "minus"))
 _COUNTED_NAMES = (
-    "off discount unit units square points point times time people persons items pieces ways way votes sides "
-    "marks degrees "
+    "off discount stars star unit units square points point times time people persons items pieces ways way votes "
+    "sides marks degrees "
     "行 页 步 节 章 段 句 字 岁 级 个 只 条 次 倍 种 人 张 件 颗 辆 本 块 扇 名 瓶 棵 朵 头 匹 把 间 座 位 支 枝 片 "
     "号 项 组 道 层 价 年 折 架 艘 双 对"
 )
@@ -59,20 +77,27 @@ def reader(rules: Rules) -> Reader:
 
     def read(text: str, truth: str, question: str | None) -> bool | None:
         right = truth_of(truth) or _counted(truth, question)
-        if right is None:
+        if right is not None and right.unit is None and ranks.asked(question):
+            return names.same(text, truth, question, ("words", "things"))
+        if right is None or (_CODE.fullmatch(truth.strip()) and _CODE_ASKED.search(question or "")):
             return None
         text = _signed(text) if complex(right.value).real < 0 else text
-        for said in dict.fromkeys((text, _without_rate(text, truth, question))):
+        for said in dict.fromkeys((text, _without_rate(text, right, truth, question))):
             given = given_by(said, truth, question, right)
             if given is None or (given.unit is not None and _asked_back(said, given, right, question)):
                 continue
-            if rules.bare and given.tree[0] in ("sum", "product") and right.tree[0] not in ("sum", "product"):
-                continue  # not worked out
+            if not _worked_out(given.tree, rules) and _worked_out(right.tree, rules):
+                continue
             if quantity.same(given, right, question, rules):
-                return True
+                return not _of_other_quantity(said, truth, question)
         return False
 
     return read
+
+
+def _worked_out(tree: Tree, rules: Rules) -> bool:
+    """Whether nothing is left to be calculated: 1/9, and 4π or 2√3 where values are `measured`, but not 0.5 × 9.8."""
+    return not (rules.bare and tree[0] in ("sum", "product")) and not algebra.some(tree, is_task)
 
 
 _BENT = re.compile(
@@ -87,13 +112,22 @@ _FALLEN = re.compile(
 )
 
 
+def _of_other_quantity(text: str, truth: str, question: str | None) -> bool:
+    """Whether a unit has the dimension of the right one and not its quantity: a torque in joules, a frequency in Bq."""
+    energy = _TORQUE.search(question or "") and re.search(r"J\b|joules?\b|焦", text)
+    names = [
+        [re.search(name, part) is not None for name in ("Hz|hertz|赫", "Bq|becquerel|贝可")] for part in (text, truth)
+    ]
+    return energy is not None or (any(names[0]) and names[0] == names[1][::-1])
+
+
 def _signed(text: str) -> str:
     """A decrease of 12% as -12%."""
     match = _FALLEN.fullmatch(text)
     return f"-{match[1] or match[2]}" if match else text
 
 
-def _without_rate(text: str, truth: str, question: str | None) -> str:
+def _without_rate(text: str, right: Quantity, truth: str, question: str | None) -> str:
     """€2.80 per kg as €2.80, where the question has the kilogram and the truth leaves it out; 650 mm a year of "
     "annual rain."""
     match = re.search(r"\s*(?:/|\b(?:per|an?|each)\b|每)\s*([^\W\d_]{1,20})\.?$", text)
@@ -109,12 +143,14 @@ def _without_rate(text: str, truth: str, question: str | None) -> str:
         asked.add("year")
     rate = parse_unit(match[1])
     units = {parse_unit(word) for word in asked} - {None}
+    if rate and right.unit and any(power < 0 for name, power in right.unit.dimension if name in dict(rate.dimension)):
+        return text  # a power is per second already
     return text[: match.start()] if stem(match[1].casefold()) in asked or (rate is not None and rate in units) else text
 
 
 def truth_of(truth: str) -> Quantity | None:
     """The quantity of a truth, which may name what it is of: pH = 3.00."""
-    if re.fullmatch(r"\d+(?:[-–]\d+){1,4}", truth.strip()):  # a telephone number, a score: no difference
+    if re.fullmatch(r"\d+(?:[-–]\d+){1,4}|0\d+", truth.strip()):  # a telephone number, a score, a code
         return None
     label, sign, rest = truth.rpartition("=")
     named = rest if sign and _NAME.fullmatch(label) else truth
@@ -131,15 +167,20 @@ def truth_of(truth: str) -> Quantity | None:
 
 def given_by(text: str, truth: str, question: str | None, right: Quantity) -> Quantity | None:
     """The quantity that an answer commits to, or None."""
+    text = re.sub(r"\s+in (?:total|all|sum)\b", "", text)
+    whole = quantity.read(_NUMBERED.sub("", text))
+    if whole is not None and whole.unit is not None:
+        return whole
     if re.search(r"\bhow many\b|多少|几", question or "", re.IGNORECASE) and (
         _is_label_of_one(text, question or "") or of_another(text, question or "")
     ):
         return None
-    text = _NUMBERED.sub("", text)
-    whole = quantity.read(text)
+    if re.search(r"\b(?:each|apiece)\W*$", text) and not re.search(r"\b(?:each|every|per|one)\b", question or "each"):
+        return None
     if whole is not None:
         return whole
-    if hedge(_without_numbers_words(text), truth, question) is not None:
+    text = _NUMBERED.sub("", text)
+    if hedge(_without_numbers_words(text), truth, question) is not None or _counts_things(text, question or "", right):
         return None
     for core in cores(text, question):
         given = _end(core, truth, question) or _counted(core, question)
@@ -328,6 +369,24 @@ def _counted(text: str, question: str | None) -> Quantity | None:
     return None
 
 
+def _counts_things(text: str, question: str, right: Quantity) -> bool:
+    """Whether a number counts what is not to be counted: 2 doors, how tall a door is; 17 jerseys, for its number."""
+    parts = text.strip(" .").split()
+    if len(parts) < 2 or quantity.read(parts[-2]) is None or not parts[-1].isalpha() or parse_unit(parts[-1]):
+        return False
+    noun, known = parts[-1].casefold(), question.casefold()
+    if noun in ("off", "discount"):
+        return re.search(r"\boff\b|discount|reduc|sav(?:e|ing)|优惠|折", known) is None
+    if noun in ("people", "persons") and known.isascii() and "how many" in known:
+        return PEOPLE.search(known) is None
+    if noun == "times":
+        return re.search(r"\bhow (?:many|much) (?:more|fewer|less)\b", known) is not None
+    if stem(noun) not in question_words(question) or noun in _COUNTED or is_empty(noun):
+        return False
+    plural = not re.search(rf"\b{noun}\b", known) and not re.search(r"\bhow many\b|number of|\bcount", known)
+    return right.unit is not None or right.percent or plural
+
+
 def _asked_back(text: str, given: Quantity, right: Quantity, question: str | None) -> bool:
     """Whether the answer is a quantity of the question, to be converted or used, in its own unit."""
     if question is None or given.unit is None or given.unit == right.unit:
@@ -356,8 +415,11 @@ def multiples(text: str, truth: str, question: str | None) -> bool | None:
     if right is None and _FACTOR_ASKED.search(question or "") and _multiple(text) is not None:
         plain = quantity.read(truth)
         right = plain.value if plain is not None and plain.unit is None and not plain.percent else None
-    if right is None or hedge(text, truth) is not None:
-        return None if right is None else False
+    if right is None:
+        return None
+    whole = quantity.read(text)
+    if hedge(text, truth) is not None or (whole is not None and (whole.unit is not None or whole.percent)):
+        return False
     for core in cores(text, question):
         given = _multiple(core)
         if given is None:
@@ -391,8 +453,8 @@ def units(text: str, truth: str, question: str | None) -> bool | None:
     ):
         given = parse_unit(core)
         if given is not None:
-            if re.search(r"torque|moment|力矩", question or "", re.IGNORECASE) and re.fullmatch(
-                r"J|joules?|焦耳?", core
+            if _of_other_quantity(core, truth, question) or (
+                _SYMBOL_ASKED.search(question or "") and re.fullmatch("[a-z]{3,}", core)
             ):
                 return False
             same_size = algebra.near(given.factor, right.factor, algebra.TIGHT) and given.zero == right.zero

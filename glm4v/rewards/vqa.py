@@ -9,7 +9,7 @@ from glm4v.rewards.statement import cores, hedge, predicate
 from glm4v.rewards.yes_no import read as polarity
 
 TABLES = ("things", "words", "places", "culture", "living")
-_TEXT_ALONE = re.compile(r"\b(?:text|written|say|says|printed|reads?)\b|写", re.IGNORECASE)
+_TEXT_ALONE = re.compile(r"\b(?:text|written|say|says|printed|reads?|words?|title)\b|写", re.IGNORECASE)
 _TEXT_ASKED = re.compile(
     r"\b(?:text|written|say|says|sign|word|words|letters?|label|read|reads|banner|plate|address|title)\b|写|文字|牌",
     re.IGNORECASE,
@@ -18,6 +18,10 @@ _TEXT_ASKED = re.compile(
 
 def seen_text(text: str, truth: str, question: str | None) -> bool | None:
     """Words that stand in the picture, as they stand there but for case, quotes and outer punctuation."""
+    text = re.sub(r"^(?:the )?(?:words?|letters?|text|title) (?=[\"A-Z])", "", text)
+    bare = [re.sub(r"[\s-]", "", _bare(part)) for part in (text, truth)]
+    if bare[0] == bare[1] and (re.search(r"\d.*[A-Z]|[A-Z].*\d", truth) or re.fullmatch(r"\d{7,}", bare[1])):
+        return True  # KLM472 for KLM 472
     if not _TEXT_ASKED.search(question or "") or values.truth_of(truth) is not None:
         return None
     if _bare(text) == _bare(truth):

@@ -95,6 +95,8 @@ _UNSURE = re.compile(
     r"|depends|sometimes|however|partly|although)\b"
     r"|[?/|%=]|或|还是|可能|但|无法|不确定|不一定|既"
 )
+_SOME = re.compile(r"\b(?:only|neither|none|except)\b")
+_ALL = re.compile(r"\b(?:both|all|every|each)\b", re.IGNORECASE)
 _GAS = re.compile(r"formula|gas|oxide|product|compound|substance|molecule|气|化学式", re.IGNORECASE)
 _HAN = re.compile(r"[\u4e00-\u9fff]")
 
@@ -157,9 +159,10 @@ def polarity(text: str, question: str | None = None) -> bool | None:
     if word in _YES:
         denied = _DENIALS.search(rest) is not None and not _DENIALS.search((question or "").casefold())
         opposed = assertion.opposed(rest, question) or assertion.read(rest, question) is False
+        opposed |= _SOME.search(rest) is not None and _ALL.search(question or "") is not None
         return None if denied or opposed else _explained(rest, question, True)
     if (first != "no" and assertion.read(rest, question, loose=True)) or re.fullmatch(
-        r"(?:it|they|he|she|there) (?:is|are|was|were|do|does|did|can|will|has|have)", rest
+        r"(?:it|they|he|she|there|both|all(?: \w+)?) (?:is|are|was|were|do|does|did|can|will|has|have)", rest
     ):
         return None  # no, it does
     if word == "no" and first == "no" and rest and not _PRONOUN.match(rest):  # no dogs, no solution
