@@ -14,33 +14,65 @@ namespace {
 
 inline uint32_t bits_of(float w) { return __builtin_bit_cast(uint32_t, w); }
 
-float largest(const float* z, int64_t n) {
+// Vectors of a row of logits; lanes past n are -infinity.
+template <typename T>
+struct Raw {
+  F32 operator()(int64_t i, int n) const {
+    const F32 v = load_some(logits + i, n);
+    return n == W ? v : (lanes() < n ? v : set1(-__builtin_inff()));
+  }
+
+  const T* logits;
+};
+
+// The same after penalty and bans.
+template <typename T>
+struct Adjusted {
+  F32 operator()(int64_t i, int n) const {
+    F32 v = raw(i, n);
+    if (seen) v = load_bytes(seen + i, n) != 0 ? (v < 0 ? v * penalty : v / penalty) : v;
+    if (banned) v = load_bytes(banned + i, n) != 0 ? set1(-__builtin_inff()) : v;
+    return v;
+  }
+
+  Raw<T> raw;
+  const uint8_t *seen, *banned;  // null: none
+  float penalty;
+};
+
+template <typename Row>
+float largest(const Row& row, int64_t length) {
   F32 high = set1(-__builtin_inff());
-  int64_t i = 0;
-  for (; i + W <= n; i += W) high = max(high, load(z + i));
-  float m = max(high);
-  for (; i < n; ++i) m = z[i] > m ? z[i] : m;
-  return m;
+  for_vectors(length, [&](int64_t i, int n) { high = max(high, row(i, n)); });
+  return max(high);
 }
 
-// z[i] = exp((z[i] - top) * scale); their sum.
-double exponentials(float* z, int64_t n, float top, float scale) {
+// The sum of exp((row - top) * scale), each of which goes to put(i, n, exponential).
+template <typename Row, typename Put>
+double exponentials(const Row& row, int64_t length, float top, float scale, Put&& put) {
   constexpr int64_t kChunk = 4096;  // summed in float32, the chunks in float64
   double total = 0;
-  for (int64_t begin = 0; begin < n; begin += kChunk) {
-    const int64_t end = begin + kChunk < n ? begin + kChunk : n;
+  for (int64_t begin = 0; begin < length; begin += kChunk) {
     F32 s{};
-    int64_t i = begin;
-    for (; i + W <= end; i += W) {
-      const F32 e = exp((load(z + i) - top) * scale);
-      store(z + i, e);
-      s += e;
-    }
-    float rest = 0;
-    for (; i < end; ++i) rest += z[i] = std::exp((z[i] - top) * scale);
-    total += static_cast<double>(sum(s)) + rest;
+    for_vectors(least(length - begin, kChunk), [&](int64_t i, int n) {
+      const F32 e = exp((row(begin + i, n) - top) * scale);
+      put(begin + i, n, e);
+      s += n == W ? e : (lanes() < n ? e : F32{});
+    });
+    total += static_cast<double>(sum(s));
   }
   return total;
+}
+
+// The first place of `value`; the last one where it is nowhere.
+template <typename Row>
+int64_t find(const Row& row, int64_t length, float value) {
+  int64_t i = 0;
+  while (i + W < length && !any(row(i, W) == value)) i += W;
+  const F32 here = row(i, static_cast<int>(least(length - i, W)));
+  int64_t place = i;
+  while (place < length - 1 && here[place - i] != value) ++place;
+  return place;
 }
 
 // Zeroes all but the smallest set of largest weights that holds `share` of their total; of equal weights the first
@@ -110,33 +142,24 @@ void sample(const SampleTokens& a) {
     const T* logits = static_cast<const T*>(a.logits) + row * a.columns;
     const uint8_t* seen = a.seen ? a.seen + row * a.seen_stride : nullptr;
     const uint8_t* banned = a.banned ? a.banned + row * a.banned_stride : nullptr;
-    Scratch<float> z(a.columns);
-    const auto read = [&] {
-      for_vectors(a.columns, [&](int64_t i, int n) { store_some(z.get() + i, load_some(logits + i, n), n); });
-    };
-    read();
-    const float top = largest(z.get(), a.columns);
-
-    float best = top;
+    const Raw<T> raw{logits};
+    const Adjusted<T> adjusted{raw, seen, banned, a.repetition_penalty};
     const bool changed = seen || banned;
-    if (changed) {
-      for (int64_t i = 0; i < a.columns; ++i) {
-        const float penalised = z[i] < 0 ? z[i] * a.repetition_penalty : z[i] / a.repetition_penalty;
-        z[i] = banned && banned[i] ? -__builtin_inff() : (seen && seen[i] ? penalised : z[i]);
-      }
-      best = largest(z.get(), a.columns);
-    }
-    int64_t token = 0;
+    const float top = largest(raw, a.columns), best = changed ? largest(adjusted, a.columns) : top;
+
+    int64_t token;
     double total = 0;
     if (greedy) {
-      while (token < a.columns - 1 && z[token] != best) ++token;
+      token = find(adjusted, a.columns, best);
     } else {
-      total = exponentials(z.get(), a.columns, best, scale);
-      if (a.top_p < 1) keep_nucleus(z.get(), a.columns, total, a.top_p);
-      token = draw(z.get(), a.columns, uniform(a.seeds[row], a.steps[row]));
+      Scratch<float> weights(a.columns);
+      total = exponentials(adjusted, a.columns, best, scale,
+                           [&](int64_t i, int n, F32 e) { store_some(weights.get() + i, e, n); });
+      if (a.top_p < 1) keep_nucleus(weights.get(), a.columns, total, a.top_p);
+      token = draw(weights.get(), a.columns, uniform(a.seeds[row], a.steps[row]));
     }
-    if (changed) read();  // the whole vocabulary, as it came
-    if (changed || greedy) total = exponentials(z.get(), a.columns, top, scale);
+    if (changed || greedy)  // of the whole vocabulary, as it came
+      total = exponentials(raw, a.columns, top, scale, [](int64_t, int, F32) {});
     a.tokens[row] = token;
     a.log_probs[row] = static_cast<float>((to_float(logits[token]) - top) * scale - std::log(total));
   });

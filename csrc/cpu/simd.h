@@ -237,14 +237,25 @@ inline float max(F32 v) {
   return v[0];
 }
 
+// Whether a comparison holds in any lane.
+inline bool any(I32 holds) {
+#if defined(__AVX512F__)
+  return _mm512_movepi32_mask((__m512i)holds) != 0;
+#elif defined(__AVX2__) && GLM4V_WIDTH == 8
+  return _mm256_movemask_ps((__m256)holds) != 0;
+#else
+  int32_t all = 0;
+  for (int i = 0; i < W; ++i) all |= holds[i];
+  return all != 0;
+#endif
+}
+
 // Whether any lane is above `bound`.
 inline bool any_above(F32 v, float bound) {
 #if defined(__AVX512F__)
   return _mm512_cmp_ps_mask((__m512)v, (__m512)set1(bound), _CMP_GT_OQ) != 0;
-#elif defined(__AVX2__) && GLM4V_WIDTH == 8
-  return _mm256_movemask_ps(_mm256_cmp_ps((__m256)v, (__m256)set1(bound), _CMP_GT_OQ)) != 0;
 #else
-  return max(v) > bound;
+  return any(v > bound);
 #endif
 }
 
