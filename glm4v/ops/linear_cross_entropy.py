@@ -127,8 +127,10 @@ def run_forward(x: Tensor, weight: Tensor, targets: Tensor, temperature: float) 
     # running maximum, sum, weighted sum, the target's logit
     statistics = x.new_zeros(4, x_rows.shape[0], dtype=torch.float32)
     statistics[0].fill_(-math.inf)
-    run = fused_statistics if not len(kept) and fuses(x) else block_statistics
-    run(x_rows, weight, picked_targets, statistics, temperature, kept)
+    if fuses(x) and not len(kept):
+        fused_statistics(x_rows, weight, picked_targets, statistics, temperature)
+    else:
+        block_statistics(x_rows, weight, picked_targets, statistics, temperature, kept)
     maximum, total, weighted, picked = statistics
     log_total = total.log()
     log_sum_exp = maximum + log_total
@@ -161,9 +163,7 @@ def fused_tokens(tokens: int, vocabulary: int, tile: int) -> int:
     return max(1, min(tokens, PARTIAL_BYTES // entry // 128 * 128))
 
 
-def fused_statistics(
-    x: Tensor, weight: Tensor, targets: Tensor, statistics: Tensor, temperature: float, kept: Tensor
-) -> None:
+def fused_statistics(x: Tensor, weight: Tensor, targets: Tensor, statistics: Tensor, temperature: float) -> None:
     kernels, x, weight = native_for(x), aligned_rows(x), aligned_rows(weight)
     for tokens in blocks(len(x), fused_tokens(len(x), len(weight), kernels.fused_tile)):
         count = tokens.stop - tokens.start
@@ -186,7 +186,7 @@ def run_backward(
     grad_x = x.new_empty(x_rows.shape if need_x else (0,), dtype=torch.float32)
     grad_weight = weight.new_empty(weight.shape if need_weight else (0,))
     token_blocks, vocabulary_blocks = tiles(x_rows, weight, len(kept) > 0)
-    if fused := not len(kept) and fuses(x):
+    if fused := fuses(x) and not len(kept):
         dtype, x_rows, weight = x.dtype, aligned_rows(x_rows), aligned_rows(weight)
     for vocabulary in vocabulary_blocks:
         weight_block = weight[vocabulary].to(dtype)
@@ -197,12 +197,12 @@ def run_backward(
             total = result if direct else torch.empty_like(result, dtype=torch.float32)
         for tokens in token_blocks:
             x_block = x_rows[tokens].to(dtype)
-            given = (picked_targets[tokens], *(s[tokens] for s in statistics))
+            of_tokens = (picked_targets[tokens], *(s[tokens] for s in statistics))
             if fused:
-                logits = fused_gradients(x_block, weight_block, *given, vocabulary.start, 1 / temperature)
+                logits = fused_gradients(x_block, weight_block, vocabulary.start, temperature, *of_tokens)
             else:
                 logits = kept[tokens].clone() if len(kept) else product(x_block, weight_block)
-                native_for(x).cross_entropy_backward(logits, *given, vocabulary.start, 1 / temperature)
+                native_for(x).cross_entropy_backward(logits, *of_tokens, vocabulary.start, 1 / temperature)
             # the logits now hold their gradients
             if need_x:
                 accumulate(grad_x[tokens], logits, weight_block.T, fresh=vocabulary.start == 0)
@@ -214,10 +214,10 @@ def run_backward(
     return scattered(rows, grad_x.to(x.dtype), x.shape[0]) if need_x else grad_x.to(x.dtype), grad_weight
 
 
-def fused_gradients(x: Tensor, weight: Tensor, *rest: Any) -> Tensor:
-    """Of the logits x @ weight.T: [T, V], where `rest` is what cross_entropy_backward takes after the logits."""
+def fused_gradients(x: Tensor, weight: Tensor, first: int, temperature: float, *of_tokens: Tensor) -> Tensor:
+    """Of the logits x @ weight.T, [T, V]; of_tokens: targets, log_sum_exp, entropy, grad_log_probs, grad_entropy."""
     gradients = x.new_empty(len(x), len(weight) + -len(weight) % 8)  # rows of whole pieces of 16 bytes
-    native_for(x).fused_cross_entropy_backward(x, weight, *rest[:-2], gradients, *rest[-2:])
+    native_for(x).fused_cross_entropy_backward(x, weight, *of_tokens, gradients, first, 1 / temperature)
     return gradients[:, : len(weight)]
 
 
