@@ -1,6 +1,10 @@
 // linear_cross_entropy with its epilogues fused into the products. Going forward, each row of a tile of logits is
 // reduced to its statistics, which are merged in the order of the tiles; going back, a block of logits is stored as the
 // gradients of its entries. The logits themselves, in float32 and never rounded, are stored nowhere.
+//
+// Counted for 8,192 tokens of width 4,096 and 151,552 entries, on no GPU measured: forward 0.12 GB of statistics are
+// moved instead of 5.0 GB of logits, backward 2.5 GB of gradients instead of 7.5; 1.2 G exponentials each way, 0.3 ms
+// of an H100's, delay the products, whose tensor cores wait while both consumers are in the epilogue.
 #include "../cross_entropy.h"
 
 #include "gemm.h"

@@ -1,6 +1,7 @@
 // patch_embed of still images: the products with both temporal slices of the weight in one pass over the patches, added
 // in float32 together with the bias. The slices' channels take turns in eights as columns of the product, so that a
-// thread holds both parts of its sums.
+// thread holds both parts of its sums. Against a product over doubled patches half of what is read of these is spared;
+// a depth of 588 takes ten steps of 64 for each slice's 9.2.
 #include "gemm.h"
 
 namespace glm4v::cuda {
