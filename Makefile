@@ -51,6 +51,7 @@ build: .venv/built
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet torch==2.13.0
 	$(BIN)/pip install --quiet --requirement requirements-dev.txt
+	$(BIN)/pip install --quiet --no-deps nvidia-cutlass==4.2.0.0
 	touch $@
 
 clean:

@@ -15,6 +15,7 @@ VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "glm4v/__init__.py").read_t
 OPTIONS = {
     "GLM4V_CUDA": "auto",
     "GLM4V_CUDA_ARCHS": "80;90a",
+    "GLM4V_CUTLASS": "auto",
     "GLM4V_CUDA_EMULATOR": "OFF",
     "GLM4V_STANDINS": "OFF",
     "GLM4V_SANITIZE": "OFF",

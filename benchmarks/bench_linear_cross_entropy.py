@@ -1,10 +1,11 @@
 """linear_cross_entropy against all logits, their log_softmax and the sums over it; and, forward and backward together,
-against nothing but its four matrix products.
+against nothing but its four matrix products. On a GPU that runs them, the fused kernels against these and against ours.
 
 Going back, ours computes the logits again instead of keeping them: four matrix products in all, the peer three.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,7 @@ from glm4v import ops
 from glm4v.benchmarks import harness
 from glm4v.benchmarks.harness import Case, both_directions
 from glm4v.benchmarks.shapes import DTYPES
+from glm4v.ops.library import fused, has_fused
 
 TOGETHER = "forward and backward"
 # name, tokens, width, vocabulary
@@ -35,6 +37,30 @@ def all_logits(x: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, Tens
 def forward_and_backward(x: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
     log_probs = ops.linear_cross_entropy(x, weight, targets)[1]
     return torch.autograd.grad(log_probs.sum(), (x, weight))
+
+
+def run_fused(wanted: bool, work: Callable[..., Any], *arguments: Any) -> Any:
+    with fused(wanted):
+        return work(*arguments)
+
+
+def fused_cases() -> Iterator[Case]:
+    """What GLM4V_FUSED should be."""
+    name, *shape = ON_GPU[0]
+    x, weight, targets = inputs_of(*shape, torch.bfloat16)
+    size, flops = counted(x, weight)
+    leaves = (x.detach().requires_grad_(), weight.detach().requires_grad_())
+    ours = lambda: run_fused(True, forward_and_backward, *leaves, targets)
+    for peer, theirs in (
+        ("its four matrix products", lambda: bare_products(x, weight)),
+        ("products and epilogues apart", lambda: run_fused(False, forward_and_backward, *leaves, targets)),
+    ):
+        yield Case("linear_cross_entropy", TOGETHER, x.dtype, f"{name}, fused", peer, ours, theirs, 3 * size, 4 * flops)
+    yield Case(
+        "linear_cross_entropy", "forward", x.dtype, f"{name}, fused", "products and epilogues apart",
+        lambda: run_fused(True, ops.linear_cross_entropy, x, weight, targets),
+        lambda: run_fused(False, ops.linear_cross_entropy, x, weight, targets), size, flops,
+    )  # fmt: skip
 
 
 def bare_products(x: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
@@ -76,3 +102,5 @@ def cases() -> Iterator[Case]:
                 lambda x=x, weight=weight: bare_products(x, weight),
                 3 * size, 4 * flops,
             )  # fmt: skip
+    if harness.on_gpu() and has_fused(torch.get_default_device()):
+        yield from fused_cases()

@@ -179,6 +179,31 @@ struct PagedAttention {
   float *partial, *log2_sums;  // [splits, queries, heads, head_dim], [splits, queries, heads]
 };
 
+// A matrix in bfloat16 for tensor cores of CUDA devices: rows without gaps, `stride` numbers apart, a multiple of 8.
+struct Rows {
+  const void* data;  // starts at a multiple of 16 bytes
+  int64_t stride;
+};
+
+// linear_cross_entropy on a block of the vocabulary, on CUDA devices: the logits are x [rows, width] * weight [columns,
+// width]^T. Forward: `of` the whole vocabulary, its statistics overwritten. Backward: of.logits, in bfloat16, become
+// the gradients, each row filled up to a multiple of 8 numbers.
+struct FusedCrossEntropy {
+  CrossEntropy of;
+  int64_t width;
+  Rows x, weight;
+  float* partials;  // forward: [3, tiles, rows] scratch, the statistics of each tile of fused_tile() columns
+};
+
+// patch_embed of still images, on CUDA devices: out [patches, channels] = x [patches, width] * (both temporal slices of
+// the weight)^T + bias. Row 16 * i + 8 * f + j of `slices` is the slice f of channel 8 * i + j.
+struct FusedPatchEmbed {
+  int64_t patches, width, channels;  // channels a multiple of 8
+  Rows x, slices;
+  const void* bias;
+  void* out;
+};
+
 #define GLM4V_FOR_EACH_KERNEL(KERNEL)                        \
   KERNEL(rms_norm, RmsNorm)                                  \
   KERNEL(rms_norm_backward, RmsNormBackward)                 \

@@ -19,6 +19,8 @@ void bind_text(py::module_& m);
 void bind_attention(py::module_& m);
 
 #ifdef GLM4V_CUDA_BINDINGS
+void bind_fused(py::module_& m);
+
 inline void bind_cuda(py::module_& m) {
   m.attr("partials") = kPartials;
   m.attr("compiler") = GLM4V_CUDA_COMPILER;
@@ -27,6 +29,7 @@ inline void bind_cuda(py::module_& m) {
   bind_vision(m);
   bind_text(m);
   bind_attention(m);
+  bind_fused(m);
 }
 #endif
 

@@ -1,56 +1,10 @@
 // The epilogues of linear_cross_entropy on one block of logits: running statistics going forward; going back, the
-// logits turn into their gradients in place. With z the logits over the temperature, p = softmax(z), H its entropy:
-//   d log p_t / dz_j = [j = t] - p_j        dH / dz_j = -p_j (log p_j + H)
-// Bound by memory: a block of threads has a row and reads it once. Rows without a target are not read: which they are
-// only the device knows.
-#include "constants.h"
-#include "device.h"
+// logits turn into their gradients in place. Bound by memory: a block of threads has a row and reads it once. Rows
+// without a target are not read: which they are only the device knows.
+#include "cross_entropy.h"
 
 namespace glm4v::cuda {
 namespace {
-
-constexpr int64_t kIgnore = -100;
-
-DEVICE float exponential(float x) { return exp2_fast(x * kLog2E); }
-
-// Of the numbers z seen so far: m = max z, s = sum e^(z - m), u = sum e^(z - m) (z - m).
-struct Statistics {
-  float m = -INFINITY, s = 0, u = 0;
-
-  DEVICE void move_to(float maximum) {
-    if (s != 0) {  // else m may be -inf
-      const float scale = exponential(m - maximum);
-      u = scale * (u + s * (m - maximum));
-      s *= scale;
-    }
-    m = maximum;
-  }
-
-  template <int N>
-  DEVICE void add(const float (&z)[N]) {
-    float most = z[0];
-    for (int j = 1; j < N; ++j) most = z[j] > most ? z[j] : most;
-    if (most > m) move_to(most);
-    for (int j = 0; j < N; ++j) {
-      const float e = exponential(z[j] - m);
-      s += e;
-      u += e * (z[j] - m);
-    }
-  }
-
-  DEVICE void add(Statistics other) {
-    const float most = other.m > m ? other.m : m;
-    move_to(most);
-    other.move_to(most);
-    s += other.s;
-    u += other.u;
-  }
-
-  DEVICE void add_warp() {
-    for (int mask = 16; mask > 0; mask /= 2)
-      add(Statistics{shuffle_xor(m, mask), shuffle_xor(s, mask), shuffle_xor(u, mask)});
-  }
-};
 
 template <typename T, int N>
 struct Forward {
@@ -69,7 +23,7 @@ struct Forward {
       for (int j = 0; j < N; ++j) z[j] *= a.inverse_temperature;
       seen.add(z);
     }
-    seen.add_warp();
+    seen.add_lanes();
     Statistics* const of_warp = shared<Statistics>(0);
     if (lane_index() == 0) of_warp[warp_index()] = seen;
     sync_threads();
@@ -96,18 +50,15 @@ struct Backward {
       for (int64_t i = thread_index() * N; i < a.columns; i += kThreads * N) store(logits + i, zero);
       return;
     }
-    const float lse = a.log_sum_exp[row], entropy = a.entropy[row];
-    const float of_log_prob = a.grad_log_probs[row] * a.inverse_temperature;
-    const float of_entropy = a.grad_entropy[row] * a.inverse_temperature;
+    const RowGradient gradient = RowGradient::of_row(a, row);
     const int64_t here = target - a.first;
 #pragma unroll 2
     for (int64_t i = thread_index() * N; i < a.columns; i += kThreads * N) {
       float z[N];
       load(z, logits + i);
       for (int j = 0; j < N; ++j) {
-        const float log_p = z[j] * a.inverse_temperature - lse, p = exponential(log_p);
-        const float of_target = i + j == here ? of_log_prob * -expm1f(log_p) : of_log_prob * -p;
-        z[j] = of_target - of_entropy * p * (log_p + entropy);
+        z[j] *= a.inverse_temperature;
+        z[j] = i + j == here ? gradient.of_target(z[j]) : gradient(z[j]);
       }
       store(logits + i, z);
     }

@@ -30,7 +30,10 @@ constexpr int kPartials = 396;
   KERNEL(sample_tokens, SampleTokens)                        \
   KERNEL(packed_attention, PackedAttention)                  \
   KERNEL(packed_attention_backward, PackedAttentionBackward) \
-  KERNEL(paged_attention, PagedAttention)
+  KERNEL(paged_attention, PagedAttention)                    \
+  KERNEL(fused_cross_entropy, FusedCrossEntropy)             \
+  KERNEL(fused_cross_entropy_backward, FusedCrossEntropy)    \
+  KERNEL(fused_patch_embed, FusedPatchEmbed)
 
 #define GLM4V_DECLARE(name, Arguments) Error name(const Arguments&, Stream);
 GLM4V_FOR_EACH_CUDA_KERNEL(GLM4V_DECLARE)
@@ -41,6 +44,9 @@ int64_t patchify_scratch(const Patchify&);
 
 // Bytes of workspace that the sm_90a kernels of packed_attention need, forward and backward.
 int64_t attention_workspace(const PackedAttention&);
+
+// How many columns of logits a tile of fused_cross_entropy has; 0 where this build has no fused kernels.
+int fused_tile();
 
 struct Kernels {
 #define GLM4V_MEMBER(name, Arguments) Error (*name)(const Arguments&, Stream) = cuda::name;

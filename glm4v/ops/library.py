@@ -7,7 +7,8 @@ without native kernels its twin in `reference` runs instead.
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from types import ModuleType
@@ -102,6 +103,43 @@ def say_slower(device: str, cuda: bool) -> None:
     warnings.warn(
         f"glm4v has no kernels for {device!r} in this build: plain torch serves it, slower{fix}", stacklevel=5
     )
+
+
+# GLM4V_FUSED=1: where they serve, CUTLASS's products with fused epilogues take the place of torch's products and
+# epilogues apart. Off until a GPU has shown which is faster.
+FUSED = os.environ.get("GLM4V_FUSED") == "1"
+
+
+@contextmanager
+def fused(wanted: bool = True) -> Iterator[None]:
+    """Inside, operators take fused kernels where these serve, or nowhere: for tests and benchmarks."""
+    global FUSED
+    before, FUSED = FUSED, wanted
+    try:
+        yield
+    finally:
+        FUSED = before
+
+
+def has_fused(device: torch.device) -> bool:
+    """Whether this build and this device have the fused kernels."""
+    kernels = MODULES[device.type]
+    if kernels is None or kernels is native or not kernels.fused_tile:
+        return False
+    return device.type == "cpu" or torch.cuda.get_device_capability(device)[0] == 9  # cpu: the emulator of the tests
+
+
+def fuses(x: Tensor) -> bool:
+    """Whether fused kernels take `x` [N, C]: they were asked for, are here, and multiply bfloat16 alone."""
+    return FUSED and x.dtype == torch.bfloat16 and x.shape[1] > 0 and has_fused(x.device)
+
+
+def aligned_rows(x: Tensor) -> Tensor:
+    """`x` [N, C], bfloat16, or a copy of it, with rows that start at multiples of 16 bytes, as TMA reads them."""
+    if x.stride(1) == 1 and x.stride(0) % 8 == 0 and x.stride(0) >= x.shape[1] and x.data_ptr() % 16 == 0:
+        return x
+    rows, columns = x.shape
+    return x.new_empty(rows, columns + -columns % 8)[:, :columns].copy_(x)
 
 
 CHECKS = os.environ.get("GLM4V_CHECK") == "1"

@@ -2,8 +2,8 @@
 
 The vocabulary is walked in blocks. Going forward a native epilogue keeps running maximum, sum and weighted sum of each
 row; going back the block's logits are computed again and turned into their gradients in place, unless there are so few
-that all are kept. On the CPU tokens without a target are left out first, so they cost nothing; on a GPU, where to count
-them would be to wait, the epilogues pass them over.
+that all are kept. Fused kernels (GLM4V_FUSED=1) do both inside the products. On the CPU tokens without a target are
+left out first, so they cost nothing; on a GPU, where to count them would be to wait, the epilogues pass them over.
 """
 
 import math
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from glm4v.ops import reference
 from glm4v.ops.library import (
+    aligned_rows,
     check_device,
     check_dtype,
     check_float,
@@ -21,6 +22,7 @@ from glm4v.ops.library import (
     check_shape,
     check_values,
     define,
+    fuses,
     native,
     native_for,
 )
@@ -29,6 +31,7 @@ from glm4v.ops.reference import IGNORE
 
 TOKENS, VOCABULARY = 1024, 1024  # a block: 4 MB of logits in float32, at a width of 4096 16 MB of weight gradient
 GPU_TOKENS, GPU_BYTES = 8192, 48 << 20  # a block there: 3,072 entries in bfloat16, 50.3 of the 64 MB it may take
+PARTIAL_BYTES = 60 << 20  # of the fused kernels' partial statistics: 8,192 tokens of 151,552 entries take 58.2 MB
 KEPT = 1 << 22  # as many logits in all are kept for the backward pass
 ADDS_WIDE = hasattr(torch.ops.aten.addmm, "dtype_out")  # torch 2.8: products of 16 bits are added up in float32
 
@@ -119,23 +122,15 @@ def scattered(rows: Tensor | None, values: Tensor, count: int) -> Tensor:
 
 def run_forward(x: Tensor, weight: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, ...]:
     rows, picked_targets, (x_rows,) = with_targets(targets, weight.shape[0], x)
-    dtype, kept = product_type(x), kept_logits(x, weight)
+    kept = kept_logits(x, weight)
     kept[len(x_rows) :].zero_()  # of tokens without a target: equal calls give equal bits
-    whole = len(kept) > 0
-    token_blocks, vocabulary_blocks = tiles(x_rows, weight, whole)
     # running maximum, sum, weighted sum, the target's logit
     statistics = x.new_zeros(4, x_rows.shape[0], dtype=torch.float32)
     statistics[0].fill_(-math.inf)
-    for vocabulary in vocabulary_blocks:
-        weight_block = weight[vocabulary].to(dtype)
-        for tokens in token_blocks:
-            logits = product(x_rows[tokens].to(dtype), weight_block)
-            if whole:
-                kept[tokens] = logits
-            native_for(x).cross_entropy(
-                logits, picked_targets[tokens], statistics[:, tokens], vocabulary.start, 1 / temperature
-            )
-            del logits  # before the next ones come: on a GPU they take most of the memory
+    if fuses(x) and not len(kept):
+        fused_statistics(x_rows, weight, picked_targets, statistics, temperature)
+    else:
+        block_statistics(x_rows, weight, picked_targets, statistics, temperature, kept)
     maximum, total, weighted, picked = statistics
     log_total = total.log()
     log_sum_exp = maximum + log_total
@@ -143,6 +138,39 @@ def run_forward(x: Tensor, weight: Tensor, targets: Tensor, temperature: float) 
     if native_for(x) is not native:
         values = tuple(v.masked_fill(targets == IGNORE, 0) for v in values)
     return *(scattered(rows, v, x.shape[0]) for v in values), kept
+
+
+def block_statistics(
+    x: Tensor, weight: Tensor, targets: Tensor, statistics: Tensor, temperature: float, kept: Tensor
+) -> None:
+    whole, dtype = len(kept) > 0, product_type(x)
+    token_blocks, vocabulary_blocks = tiles(x, weight, whole)
+    for vocabulary in vocabulary_blocks:
+        weight_block = weight[vocabulary].to(dtype)
+        for tokens in token_blocks:
+            logits = product(x[tokens].to(dtype), weight_block)
+            if whole:
+                kept[tokens] = logits
+            native_for(x).cross_entropy(
+                logits, targets[tokens], statistics[:, tokens], vocabulary.start, 1 / temperature
+            )
+            del logits  # before the next ones come: on a GPU they take most of the memory
+
+
+def fused_tokens(tokens: int, vocabulary: int, tile: int) -> int:
+    """How many of the tokens go at once, so that their statistics of each tile of the vocabulary fit PARTIAL_BYTES."""
+    entry = 3 * 4 * -(-vocabulary // tile)
+    return max(1, min(tokens, PARTIAL_BYTES // entry // 128 * 128))
+
+
+def fused_statistics(x: Tensor, weight: Tensor, targets: Tensor, statistics: Tensor, temperature: float) -> None:
+    kernels, x, weight = native_for(x), aligned_rows(x), aligned_rows(weight)
+    for tokens in blocks(len(x), fused_tokens(len(x), len(weight), kernels.fused_tile)):
+        count = tokens.stop - tokens.start
+        partials = statistics.new_empty(3, -(-len(weight) // kernels.fused_tile), count)
+        kernels.fused_cross_entropy(
+            x[tokens], weight, targets[tokens], partials, statistics[:, tokens], 1 / temperature
+        )
 
 
 def run_backward(
@@ -158,6 +186,8 @@ def run_backward(
     grad_x = x.new_empty(x_rows.shape if need_x else (0,), dtype=torch.float32)
     grad_weight = weight.new_empty(weight.shape if need_weight else (0,))
     token_blocks, vocabulary_blocks = tiles(x_rows, weight, len(kept) > 0)
+    if fused := fuses(x) and not len(kept):
+        dtype, x_rows, weight = x.dtype, aligned_rows(x_rows), aligned_rows(weight)
     for vocabulary in vocabulary_blocks:
         weight_block = weight[vocabulary].to(dtype)
         if need_weight:
@@ -167,10 +197,13 @@ def run_backward(
             total = result if direct else torch.empty_like(result, dtype=torch.float32)
         for tokens in token_blocks:
             x_block = x_rows[tokens].to(dtype)
-            logits = kept[tokens].clone() if len(kept) else product(x_block, weight_block)
-            native_for(x).cross_entropy_backward(
-                logits, picked_targets[tokens], *(s[tokens] for s in statistics), vocabulary.start, 1 / temperature
-            )  # the logits now hold their gradients
+            of_tokens = (picked_targets[tokens], *(s[tokens] for s in statistics))
+            if fused:
+                logits = fused_gradients(x_block, weight_block, vocabulary.start, temperature, *of_tokens)
+            else:
+                logits = kept[tokens].clone() if len(kept) else product(x_block, weight_block)
+                native_for(x).cross_entropy_backward(logits, *of_tokens, vocabulary.start, 1 / temperature)
+            # the logits now hold their gradients
             if need_x:
                 accumulate(grad_x[tokens], logits, weight_block.T, fresh=vocabulary.start == 0)
             if need_weight:
@@ -179,6 +212,13 @@ def run_backward(
         if need_weight and total is not result:
             result.copy_(total)
     return scattered(rows, grad_x.to(x.dtype), x.shape[0]) if need_x else grad_x.to(x.dtype), grad_weight
+
+
+def fused_gradients(x: Tensor, weight: Tensor, first: int, temperature: float, *of_tokens: Tensor) -> Tensor:
+    """Of the logits x @ weight.T, [T, V]; of_tokens: targets, log_sum_exp, entropy, grad_log_probs, grad_entropy."""
+    gradients = x.new_empty(len(x), len(weight) + -len(weight) % 8)  # rows of whole pieces of 16 bytes
+    native_for(x).fused_cross_entropy_backward(x, weight, *of_tokens, gradients, first, 1 / temperature)
+    return gradients[:, : len(weight)]
 
 
 def accumulate(total: Tensor, a: Tensor, b: Tensor, fresh: bool) -> None:

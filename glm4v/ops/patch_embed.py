@@ -3,6 +3,7 @@
 A still image is two equal frames: its two temporal weight slices are summed once (in float32), which halves the work;
 its gradient goes to both slices. The folded weight is never rounded to 16 bits, which would cost half as much error
 again: patches of still images are doubled where the device multiplies their type, else widened, a block at a time.
+A fused kernel (GLM4V_FUSED=1) multiplies both slices by patches as they are.
 """
 
 from typing import Any
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from glm4v.ops import reference
-from glm4v.ops.library import check_float, check_like, check_shape, define
+from glm4v.ops.library import aligned_rows, check_float, check_like, check_shape, define, fuses, native_for
 from glm4v.ops.linear import linear, product, widens
 
 BLOCK = {"cpu": 4096, "cuda": 65536}  # patches widened or doubled at a time
@@ -57,7 +58,25 @@ def multiplies_half(x: Tensor) -> bool:
     return x.dtype != torch.float32
 
 
+def interleaved(weight: Tensor) -> Tensor:
+    """Both temporal slices as rows: [2 * C, 3*14*14], eight channels of one after eight of the other."""
+    slices = weight.flatten(3).unflatten(0, (-1, 8)).permute(0, 3, 1, 2, 4)  # [C / 8, frames, 8, colours, pixels]
+    return slices.reshape(2 * weight.shape[0], -1)
+
+
+def run_fused(patches: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    slices, offset = aligned_rows(interleaved(weight)), aligned_rows(bias[None])[0]
+    out = patches.new_empty(patches.shape[0], weight.shape[0])
+    size = BLOCK[patches.device.type]
+    for start in range(0, patches.shape[0], size):
+        block = slice(start, start + size)
+        native_for(patches).fused_patch_embed(aligned_rows(patches[block]), slices, offset, out[block])
+    return out
+
+
 def run_patch_embed(patches: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    if fuses(patches) and weight.shape[0] % 8 == 0:
+        return run_fused(patches, weight, bias)
     if multiplies_half(patches):
         matrix, offset = weight.flatten(1), bias
         operand = lambda block: doubled(block, weight.shape)

@@ -87,6 +87,8 @@ def main() -> int:
     lines = [f"{k.registers:4} of {k.budget:3}  {k.arch}  {k.name}  {k.fault}".rstrip() for k in kernels]
     (BUILD / "registers.txt").write_text("\n".join(lines) + "\n")
     faults = [line for line, kernel in zip(lines, kernels, strict=True) if kernel.fault] + serialised()
+    if not any("fused::Gemm" in kernel.name for kernel in kernels):
+        faults.append("no fused kernels were built: pip install --no-deps nvidia-cutlass==4.2.0.0")
     print("\n".join(faults or lines))
     print(f"cuda-check: {len(kernels)} entry functions, {len(faults)} faults")
     return 1 if faults or not kernels else 0

@@ -2,7 +2,8 @@
 
     python tests/cuda/gpu_check.py [--device cpu] [--minutes 9]
 
-Builds the package for the GPU that is here under build/gpu-package, runs the tests of instructions and of all kernels
+Builds the package for the GPU that is here under build/gpu-package (with fused kernels where nvidia-cutlass is
+installed or GLM4V_CUTLASS names a folder of its headers), runs the tests of instructions and of all kernels
 on it, then the benchmarks, which write benchmarks/results/, and few shapes under compute-sanitizer. Each part's
 output stays in build/gpu-check/ as soon as it is done, and what came of it in build/gpu-check/summary.json. Ends with 1
 when a part failed. With --device cpu the emulator stands in the GPU's place: a rehearsal of the command, not a
@@ -75,7 +76,8 @@ def main() -> int:
     python, place = sys.executable, "cuda" if given.device == "cuda" else "cuda emulator"
     plain = ["-p", "no:cacheprovider", "--rootdir", ".", "-c", str(ROOT / "pyproject.toml")]
     pytest = [python, "-m", "pytest", "-q", *plain]
-    here, sm_80 = ["--place", place, "-m", "not slow"], ["--place", f"{place} sm_80", "-m", "not slow"]
+    here = ["--place", place, "--place", f"{place} fused", "-m", "not slow"]
+    sm_80 = ["--place", f"{place} sm_80", "-m", "not slow"]
 
     if given.device == "cuda":
         check.run("environment", ["nvidia-smi"], ROOT)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 
 import pytest
 import torch
@@ -109,6 +110,26 @@ def entropies() -> bool:
     return same("linear_cross_entropy", [x, weight, torch.tensor([7, -100, 1999])])
 
 
+def fused_entropies() -> bool:
+    """Two tiles side by side, of which the second ends within; their statistics are merged."""
+    tensors = [torch.randn(3, 8).bfloat16(), torch.randn(300, 8).bfloat16()]
+    targets = torch.tensor([7, -100, 299])
+    with pytest.MonkeyPatch.context() as patch, running_in("cuda emulator fused"):
+        patch.setattr(import_module("glm4v.ops.linear_cross_entropy"), "KEPT", -1)
+        got = results(ops.linear_cross_entropy, [*tensors, targets], needs=(0, 1))
+    want = results(reference.linear_cross_entropy, [t.double() for t in tensors] + [targets], needs=(0, 1))
+    return all(error(a, b) < 1e-5 for a, b in zip(got[:3], want[:3], strict=True)) and all(
+        error(a, b) < 2e-2 for a, b in zip(got[3:], want[3:], strict=True)
+    )
+
+
+def fused_patches() -> bool:
+    tensors = [torch.randn(shape).bfloat16() for shape in ((5, 588), (16, 3, 2, 14, 14), (16,))]
+    with running_in("cuda emulator fused"):
+        got = ops.patch_embed(*tensors)
+    return error(got, reference.patch_embed(*(t.double() for t in tensors))) < 5e-3
+
+
 def samples() -> bool:
     """Rows in which the nucleus is cut among equal weights, so that every step decides something."""
     logits = torch.randn(24, 7000).mul(4).round().div(4).sub(8)
@@ -169,7 +190,10 @@ UNSEEN = {
     (positions, "sync_warp"): {0},
 }
 
-RUNS = [copies, boxes, products, roles, norms, rotations, positions, patches, entropies, samples, attention, decoding]
+RUNS = [
+    copies, boxes, products, roles, norms, rotations, positions, patches, entropies, fused_entropies, samples,
+    attention, decoding,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("run", RUNS)

@@ -65,6 +65,24 @@ MUTANTS = {
         "accumulator_column(i) > high",
         "attention_sm90",
     ),
+    "statistics of what lies beyond the vocabulary": (
+        "csrc/cuda/fused/linear_cross_entropy.cu",
+        "accumulator_column(i) >= columns) d[i]",
+        "accumulator_column(i) > columns) d[i]",
+        "fused_entropies",
+    ),
+    "gradient of a neighbour's target": (
+        "csrc/cuda/fused/linear_cross_entropy.cu",
+        "accumulator_column(i) == target) d[i] = of_target",
+        "accumulator_column(i) + 1 == target) d[i] = of_target",
+        "fused_entropies",
+    ),
+    "slices of other channels added": (
+        "csrc/cuda/fused/patch_embed.cu",
+        "d[2 * i + 4 + j]",
+        "d[2 * i + 5 + j]",
+        "fused_patches",
+    ),
     "none": ("tests/emulator/probes.cu", "kStages = 3", "kStages = 4", "copies"),
 }
 

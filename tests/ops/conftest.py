@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from glm4v.ops.library import MODULES, OnStream, native
+from glm4v.ops.library import MODULES, OnStream, fused, has_fused, native
 
 VARIANTS = native.variants()
 RUNNABLE = [name for name, (_, here) in VARIANTS.items() if here]
@@ -26,6 +26,12 @@ CUDA = {
 PLACES = [*RUNNABLE, *(name for name, here in CUDA.items() if here)]
 # Attention has two sets of CUDA kernels, and a device that runs those for sm_90a runs the others, too.
 PLACES_OF_ATTENTION = [*PLACES, *(f"{name} sm_80" for name in PLACES if name in CUDA)]
+# Fused kernels: the emulator has plain sums in the place of CUTLASS.
+FUSED = {
+    "cuda emulator fused": CUDA["cuda emulator"],
+    "cuda fused": CUDA["cuda"] and has_fused(torch.device("cuda")),
+}
+PLACES_OF_FUSED = [name for name, here in FUSED.items() if here]
 
 # Largest error against float64, relative to the largest value: rounding of the result, with room for long sums.
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
@@ -33,9 +39,9 @@ DTYPES = list(TOLERANCE)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    missing = [name for name in (*VARIANTS, *CUDA) if name not in PLACES]
+    missing = [name for name in (*VARIANTS, *CUDA, *FUSED) if name not in PLACES + PLACES_OF_FUSED]
     note = f"; NOT verified on this machine: {', '.join(missing)}" if missing else ""
-    return f"glm4v under test: {', '.join(PLACES)}{note}"
+    return f"glm4v under test: {', '.join(PLACES + PLACES_OF_FUSED)}{note}"
 
 
 @contextmanager
@@ -61,6 +67,9 @@ def running_in(place: str) -> Iterator[None]:
     if place.endswith(" sm_80"):
         with pytest.MonkeyPatch.context() as patch, running_in(place.removesuffix(" sm_80")):
             patch.setattr(import_module("glm4v.ops.packed_attention"), "workspace_for", lambda *arguments: None)
+            yield
+    elif place.endswith(" fused"):
+        with fused(), running_in(place.removesuffix(" fused")):
             yield
     elif place == "cuda emulator":
         MODULES["cpu"] = OnStream(import_module("glm4v._cuda_emulator"))

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from glm4v import ops
-from glm4v.ops.library import dense_heads, through_float32
-from tests.ops.conftest import results
+from glm4v.ops.library import aligned_rows, dense_heads, fused, fuses, through_float32
+from tests.ops.conftest import PLACES_OF_FUSED, results, running_in
 
 GRID = torch.tensor([[1, 2, 4], [2, 2, 2]])
 CU_SEQLENS = torch.tensor([0, 8, 16], dtype=torch.int32)
@@ -49,6 +49,28 @@ def test_dense_heads_copies_only_what_is_not_dense():
     turned = torch.randn(2, 5, 16).transpose(0, 1)
     assert dense_heads(turned).is_contiguous()
     assert torch.equal(dense_heads(turned), turned)
+
+
+@pytest.mark.parametrize("place", PLACES_OF_FUSED)
+def test_fused_kernels_are_taken_where_they_serve_and_are_asked_for(place):
+    with running_in(place):
+        x = torch.ones(2, 8).bfloat16()
+        assert fuses(x)
+        assert not any(fuses(other) for other in (x.float(), x.half(), x[:, :0]))
+        with fused(False):
+            assert not fuses(x)
+    with fused():
+        assert not fuses(torch.ones(2, 8).bfloat16())  # the CPU has none
+
+
+def test_aligned_rows_copies_only_what_is_not_aligned():
+    wide = torch.randn(3, 24).bfloat16()
+    for x, copied in [(wide, 0), (wide[:, :16], 0), (wide[:, :13], 0), (wide[:, 4:], 1), (wide.T, 1), (wide[:0], 0)]:
+        rows = aligned_rows(x)
+        assert torch.equal(rows, x)
+        assert (rows is not x) == copied
+        assert rows.stride(0) % 8 == 0
+        assert rows.data_ptr() % 16 == 0
 
 
 def test_float16_goes_through_float32():

@@ -9,14 +9,16 @@ from hypothesis import strategies as st
 
 from glm4v import ops
 from glm4v.ops import reference
-from glm4v.ops.library import native
+from glm4v.ops.library import native, native_for
 from tests.ops.conftest import (
     DTYPES,
     PLACES,
+    PLACES_OF_FUSED,
     check_against_twin,
     check_compiles,
     check_same_bits,
     check_single_gradients,
+    error,
     running_in,
 )
 
@@ -116,6 +118,117 @@ def test_blocks_on_a_gpu_take_at_most_64_mb(tokens, several, dtype):
     size = rows * columns * module.product_type(x).itemsize + several * columns * 4096 * 4
     assert 40e6 < size < 60e6
     assert columns % 256 == 0
+
+
+@pytest.fixture
+def fused(monkeypatch, place):
+    """Fused kernels alone, even for few logits."""
+    monkeypatch.setattr(module, "KEPT", -1)
+    monkeypatch.setattr(module, "block_statistics", None)
+    with running_in(place):
+        yield
+
+
+@pytest.mark.parametrize("place", PLACES_OF_FUSED)
+def test_fused_forward_and_gradients(place, fused, monkeypatch):
+    """Within a tile, at its end and beyond, in blocks of the backward pass that end within a tile, too; the results,
+    whose logits are nowhere rounded, are as exact as in float32."""
+    torch.manual_seed(0)
+    for block in ((64, 256), (8, 48)):
+        monkeypatch.setattr(module, "tile", lambda x, block=block: block)
+        for tokens, columns, vocabulary in [(1, 4, 1), (1, 8, 50), (37, 24, 203), (128, 16, 256), (140, 8, 520)]:
+            tensors = case(tokens, columns, vocabulary, torch.bfloat16)
+            for temperature in (1.0, 0.7):
+                arguments = (*tensors, temperature)
+                check_against_twin(ops.linear_cross_entropy, reference.linear_cross_entropy, tensors, temperature)
+                exact = reference.linear_cross_entropy(*(t.double() for t in tensors[:2]), *arguments[2:])
+                for got, want in zip(ops.linear_cross_entropy(*arguments), exact, strict=True):
+                    assert error(got, want) < 1e-5
+
+
+@pytest.mark.parametrize("place", PLACES_OF_FUSED)
+def test_fused_blocks_of_tokens(place, fused, monkeypatch):
+    """Several blocks in both directions, one of no targets at all, and none."""
+    monkeypatch.setattr(module, "PARTIAL_BYTES", 3 * 4 * 2 * 128)
+    monkeypatch.setattr(module, "tile", lambda x: (96, 256))
+    x, weight, targets = case(300, 8, 300, torch.bfloat16)
+    targets[128:256] = IGNORE
+    for tensors in (
+        [x, weight, targets],
+        [x, weight, targets[:1].expand(300).clone().fill_(IGNORE)],
+        [x[:0], weight, targets[:0]],
+    ):
+        check_against_twin(ops.linear_cross_entropy, reference.linear_cross_entropy, tensors)
+
+
+@pytest.mark.parametrize("place", PLACES_OF_FUSED)
+def test_fused_views_single_gradients_and_bits(place, fused):
+    x, weight, targets = case(60, 13, 500, torch.bfloat16)
+    views = [x.T.contiguous().T, weight.repeat_interleave(2, 0)[::2], targets.repeat_interleave(2)[::2]]
+    check_against_twin(ops.linear_cross_entropy, reference.linear_cross_entropy, views)
+    check_single_gradients(ops.linear_cross_entropy, [x, weight, targets])
+    check_same_bits(ops.linear_cross_entropy, [x, weight, targets])
+
+
+@pytest.mark.parametrize("place", PLACES_OF_FUSED)
+def test_fused_large_logits(place, fused):
+    """As above; and where a tile ends after few of its columns, all of them far below what lies beyond it."""
+    x, weight = torch.ones(2, 8).bfloat16(), torch.zeros(259, 8).bfloat16()
+    weight[3, 0], weight[258, 0] = 300.0, -300.0
+    loss, _, entropy = ops.linear_cross_entropy(x, weight, torch.tensor([3, 258]))
+    torch.testing.assert_close(loss, torch.tensor([0.0, 600.0]))
+    torch.testing.assert_close(entropy, torch.zeros(2))
+    loss, _, entropy = ops.linear_cross_entropy(x, weight[258:], torch.tensor([0, 0]))
+    torch.testing.assert_close(torch.stack([loss, entropy]), torch.zeros(2, 2))
+
+
+@pytest.mark.parametrize("place", PLACES_OF_FUSED)
+def test_fused_targets_beyond_the_vocabulary_are_read_nowhere(place, fused):
+    """A device does not look at values: these pick no logit."""
+    x, weight, _ = case(4, 8, 20, torch.bfloat16)
+    loss, _, _ = ops.linear_cross_entropy(x.requires_grad_(), weight, torch.tensor([20, -1, 2**62, -(2**62)]))
+    assert loss.isfinite().all()
+    assert torch.autograd.grad(loss.sum(), x)[0].isfinite().all()
+
+
+@pytest.mark.parametrize("place", [place for place in PLACES_OF_FUSED if place.startswith("cuda fused")])
+def test_fused_many_tiles_and_a_graph(place, fused):
+    """Every multiprocessor has several tiles, in both directions; and what a CUDA graph replays has the same bits."""
+    tensors = case(4001, 520, 20_011, torch.bfloat16)
+    check_against_twin(ops.linear_cross_entropy, reference.linear_cross_entropy, tensors)
+    want, graph = ops.linear_cross_entropy(*tensors), torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        got = ops.linear_cross_entropy(*tensors)
+    graph.replay()
+    assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
+
+
+@pytest.mark.parametrize("vocabulary", [151552, 262144, 1_000_000])
+def test_fused_statistics_of_tiles_take_at_most_64_mb(vocabulary):
+    tokens = module.fused_tokens(100_000, vocabulary, 256)
+    assert 50e6 < 3 * 4 * tokens * -(-vocabulary // 256) < 64e6
+    assert tokens % 128 == 0
+    assert module.fused_tokens(8192, 151552, 256) == 8192
+
+
+@pytest.mark.parametrize("place", PLACES_OF_FUSED)
+def test_fused_bindings_check_again(place, fused):
+    x, weight, targets = case(3, 8, 20, torch.bfloat16)
+    kernels, partials, statistics = native_for(x), torch.zeros(3, 1, 3), torch.zeros(4, 3)
+    bad = [
+        ("x: has rows that do not start at multiples of 16 bytes", (x[:, 1:], weight[:, 1:], targets, partials)),
+        (
+            r"weight: has shape \[20, 7\]; expected \[\*, 8\]",
+            (x, torch.empty(20, 8).bfloat16()[:, :7], targets, partials),
+        ),
+        (r"partials: has shape \[3, 2, 3\]; expected \[3, 1, 3\]", (x, weight, targets, torch.zeros(3, 2, 3))),
+        (r"targets: has shape \[2\]; expected \[3\]", (x, weight, targets[:2], partials)),
+    ]
+    for message, arguments in bad:
+        with pytest.raises(ValueError, match=message):
+            kernels.fused_cross_entropy(*arguments, statistics, 1.0)
+    with pytest.raises(ValueError, match=r"gradients: has shape \[3, 20\]; expected \[3, 24\]"):
+        kernels.fused_cross_entropy_backward(x, weight, targets, *statistics, torch.zeros(3, 20).bfloat16(), 0, 1.0)
 
 
 def test_operator_is_well_formed():
