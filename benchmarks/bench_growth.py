@@ -108,7 +108,7 @@ def curves() -> Iterator[Curve]:
 def seconds(work: Work, rounds: int = 7) -> float:
     """The shortest of several timings: what the work costs undisturbed."""
     work()
-    calls = harness.calls_for(work)
+    calls = harness.calls_for(harness.timed(work, 1))
     return min(harness.timed(work, calls) for _ in range(rounds))
 
 

@@ -166,9 +166,9 @@ def timed(work: Work, calls: int) -> float:
     return (now() - begin) / calls
 
 
-def calls_for(work: Work) -> int:
-    """Repetitions of `work`, which has run before, in one timing."""
-    return max(1, math.ceil(SHORTEST / timed(work, 1)))
+def calls_for(seconds: float) -> int:
+    """Repetitions in one timing of work that takes so long."""
+    return max(1, math.ceil(SHORTEST / seconds))
 
 
 def measure(case: Case, machine: Machine, budget: float | None = None) -> Row:
@@ -176,11 +176,11 @@ def measure(case: Case, machine: Machine, budget: float | None = None) -> Row:
     if budget is None:
         budget = BUDGETS[torch.get_default_device().type]
     memory = (extra_memory(case.ours), extra_memory(case.theirs))
-    calls = (calls_for(case.ours), calls_for(case.theirs))
-    ours: list[float] = []
-    theirs: list[float] = []
     begin = time.perf_counter()
-    elapsed = 0.0
+    first = (timed(case.ours, 1), timed(case.theirs, 1))
+    calls = [calls_for(seconds) for seconds in first]
+    ours, theirs = ([seconds] if calls == [1, 1] else [] for seconds in first)
+    elapsed = time.perf_counter() - begin
     while len(ours) < (ROUNDS[0] if elapsed < LONG else 2) or (len(ours) < ROUNDS[1] and elapsed < budget):
         ours.append(timed(case.ours, calls[0]))
         theirs.append(timed(case.theirs, calls[1]))
