@@ -108,7 +108,8 @@ def findings(
     rate: Annotated[float | None, typer.Option(help="A learning rate for all methods in place of tuning.")] = None,
     docs: Annotated[Path | None, typer.Option(help="Folder that gets findings.md, plots and figures, too.")] = None,
 ) -> None:
-    """Reproduce the report's three findings on the gym: run by run, and on from where it was stopped."""
+    """Reproduce the report's three findings on the gym: run by run, and on from where it was stopped. Several processes
+    with one --out share the runs."""
     with plain_errors():
         from glm4v import findings
 
