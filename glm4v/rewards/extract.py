@@ -30,13 +30,11 @@ def parse_response(response: str) -> Response:
     for stop in STOPS:
         text = text.removesuffix(stop).rstrip()
     thinking, closed, rest = text.removeprefix(THINK).partition(END_THINK)
-    error = _error(text, rest) if closed else "the thinking is not closed"
-    if error is not None:
-        return Response(thinking.strip(), None, error)
-    answer = rest[rest.index(BOX) + len(BOX) : rest.index(END_BOX)]
-    if len(answer) > MAX_BYTES or len(answer.encode(errors="replace")) > MAX_BYTES:
+    answer = rest.partition(BOX)[2].partition(END_BOX)[0]
+    if len(answer) > MAX_BYTES or len(answer.encode(errors="replace")) > MAX_BYTES:  # before it is looked through
         return Response(thinking.strip(), None, f"an answer of more than {MAX_BYTES // 1024} KB")
-    return Response(thinking.strip(), answer.strip(), None)
+    error = _error(text, rest) if closed else "the thinking is not closed"
+    return Response(thinking.strip(), answer.strip() if error is None else None, error)
 
 
 def extract_answer(response: str) -> str | None:
