@@ -13,10 +13,7 @@ namespace {
 struct Cached {
   static constexpr bool kStreams = false;
 
-  template <typename T>
-  void put(T* p, F32 v, int n) const {
-    store_some(p, v, n);
-  }
+  void put(float* p, F32 v, int n) const { store_some(p, v, n); }
   void put(bf16* p, Pairs v, int n) const { store_lanes(p, v, n); }
   void put(bf16* p, U32 pairs, int n) const { store_elements(p, pairs, n); }
 };
@@ -30,10 +27,7 @@ struct Streamed {
   Streamed& operator=(const Streamed&) = delete;
   ~Streamed() { fence(); }
 
-  template <typename T>
-  void put(T* p, F32 v, int) const {
-    stream(p, v);
-  }
+  void put(float* p, F32 v, int) const { stream(p, v); }
   void put(bf16* p, Pairs v, int) const { stream_pairs(p, rounded_pairs(v.even, v.odd)); }
   void put(bf16* p, U32 pairs, int) const { stream_pairs(p, pairs); }
 };

@@ -130,16 +130,6 @@ inline void stream(float* p, F32 v) {
 #endif
 }
 
-inline void stream(bf16* p, F32 v) {
-#if defined(__AVX512F__)
-  _mm256_stream_si256(reinterpret_cast<__m256i*>(p), (__m256i)narrow(v));
-#elif defined(__AVX2__) && GLM4V_WIDTH == 8
-  _mm_stream_si128(reinterpret_cast<__m128i*>(p), (__m128i)narrow(v));
-#else
-  store(p, v);
-#endif
-}
-
 inline void stream_pairs(bf16* p, U32 pairs) { stream(reinterpret_cast<float*>(p), (F32)pairs); }
 
 inline void fence() {

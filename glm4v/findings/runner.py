@@ -141,10 +141,11 @@ class Experiment:
 
     def ready(self, each: Run) -> bool:
         """Whether the runs are finished whose results this one needs."""
-        needed = [other for other in plan(self.scale) if not other.method and other.start == each.start]
+        runs, results = plan(self.scale), self.results()
+        needed = [other for other in runs if not other.method and other.start == each.start]
         if each.method and not each.tuning:
-            needed += [other for other in plan(self.scale) if other.tuning and other.method == each.method]
-        return all(other.name in self.results() for other in needed if other != each)
+            needed += [other for other in runs if other.tuning and other.method == each.method]
+        return all(other.name in results for other in needed if other != each)
 
     def made(self, each: Run, docs: Path | None) -> bool:
         """Whether it was made here, and not by another process."""
